@@ -110,7 +110,9 @@ def no_factors(n_cells: int, n_genes: int, status: str, reason: str) -> Factors:
     return Factors(
         scores=np.zeros((n_cells, 0), np.float32),
         loadings=np.zeros((n_genes, 0), np.float32),
-        table=pd.DataFrame({"name": pd.Series(dtype=str), "kind": pd.Series(dtype=str), "active": pd.Series(dtype=bool)}),
+        table=pd.DataFrame(
+            {"name": pd.Series(dtype=str), "kind": pd.Series(dtype=str), "active": pd.Series(dtype=bool)}
+        ),
         mask=np.zeros((n_genes, 0), bool),
         status=status,
         reason=reason,
@@ -177,7 +179,9 @@ def read_json(path: str | Path) -> Any:
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a tidy table as TSV (gzip-compressed where the name ends in .gz)."""
     with atomic(path) as part:
-        table.to_csv(part, sep="\t", index=False, float_format="%.6g", compression="gzip" if part.suffix == ".gz" else None)
+        table.to_csv(
+            part, sep="\t", index=False, float_format="%.6g", compression="gzip" if part.suffix == ".gz" else None
+        )
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -214,11 +218,14 @@ def check_prepared(data: AnnData) -> None:
     for key in ("dataset", "labels", "contrast", "inputs"):
         need(key in record, f'uns["factorbench"] lacks "{key}"')
     for label in record["labels"]:
-        need(label in data.obs and isinstance(data.obs[label].dtype, pd.CategoricalDtype), f"label {label} must be categorical")
+        need(
+            label in data.obs and isinstance(data.obs[label].dtype, pd.CategoricalDtype),
+            f"label {label} must be categorical",
+        )
 
 
 def prepared_record(data: AnnData) -> dict[str, Any]:
-    """What was done to prepare ``data``: dataset, labels, contrast, settings, hashes of inputs, counts of what was dropped."""
+    """What was done to prepare ``data``: its dataset, labels and contrast, the settings, what was dropped, the hashes."""
     return json.loads(data.uns["factorbench"])
 
 
@@ -353,7 +360,7 @@ def check_run(run: dict[str, Any]) -> None:
         raise ContractError(f"run.json: status {run['status']!r} is not one of {STATUSES}")
 
 
-# ------------------------------------------------------------------------------------------------------------- scores.tsv
+# ------------------------------------------------------------------------------------------------------ scores.tsv
 
 
 def check_scores(table: pd.DataFrame, columns: tuple[str, ...] = SCORE_COLUMNS) -> None:

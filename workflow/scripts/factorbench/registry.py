@@ -128,5 +128,6 @@ def resolve(spec: Spec, given: dict[str, Any], where: str) -> dict[str, Any]:
         if key not in spec.params:
             raise UserError(f"{where}.{key}: {spec.name} has no such parameter{nearest(key, list(spec.params))}")
     return {
-        key: param.check(f"{where}.{key}", given[key]) if key in given else param.default for key, param in spec.params.items()
+        key: param.check(f"{where}.{key}", given[key]) if key in given else param.default
+        for key, param in spec.params.items()
     }
