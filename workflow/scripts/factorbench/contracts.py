@@ -225,7 +225,7 @@ def check_prepared(data: AnnData) -> None:
 
 
 def prepared_record(data: AnnData) -> dict[str, Any]:
-    """What was done to prepare ``data``: its dataset, labels and contrast, the settings, what was dropped, the hashes."""
+    """How ``data`` was prepared: dataset, labels, contrast, settings, what was dropped, hashes of inputs."""
     return json.loads(data.uns["factorbench"])
 
 
