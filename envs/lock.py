@@ -1,0 +1,98 @@
+"""Turn what we ask for (*.in) into pins: every package exact, with hashes. Needs `uv` on the path.
+
+``python envs/lock.py`` writes, beside itself:
+
+factorbench.txt
+    everything but torch, with the hashes of every file the registry has for that version;
+torch.txt
+    torch alone, with the hashes of all its builds (the CPU build's from wherever pip finds it), because
+    which build is wanted depends on the machine;
+torch-cuda.txt
+    what the registry's Linux build of torch needs beside, installed only with that build;
+test.txt
+    what tests need beyond the above;
+factorbench.yaml
+    the same pins for conda.
+
+``python envs/lock.py --yaml`` writes only the last, from the others.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+HEADER = "# Made by envs/lock.py from {}: do not edit.\n"
+CUDA = re.compile(r"(nvidia-|cuda-|triton==)")
+
+
+def entries(text: str) -> list[str]:
+    """The requirements of a pins file, each with its hashes, comments left out."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return re.split(r"\n(?=\S)", "\n".join(lines)) if lines else []
+
+
+def compile_pins(source: Path, *more: str) -> list[str]:
+    command = ["uv", "pip", "compile", "--quiet", "--upgrade", "--python-version", "3.11"]
+    command += ["--python-platform", "x86_64-manylinux_2_28", "--generate-hashes", "--no-annotate", "--no-header"]
+    command += ["--no-emit-index-url", "--no-emit-find-links", *more, str(source)]
+    return entries(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def cpu_build_hash(requirement: str) -> str | None:
+    """The hash of the CPU build of torch, if that is what pip finds here; the registry has no such file."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip"]
+        subprocess.run([*pip, "download", "-q", "--no-deps", "-d", folder, requirement], check=True)
+        (wheel,) = Path(folder).iterdir()
+        if "+cpu" not in wheel.name:
+            return None
+        out = subprocess.run([*pip, "hash", str(wheel)], check=True, capture_output=True, text=True).stdout
+        return re.search(r"sha256:[0-9a-f]{64}", out).group()
+
+
+def write(name: str, source: str, pins: list[str]) -> None:
+    (HERE / name).write_text(HEADER.format(source) + "\n".join(pins) + "\n")
+
+
+def conda_yaml() -> str:
+    """Python from conda, every package from the same pins: Snakemake copies this file alone, so they stand in it."""
+    pins = []
+    for name in ("factorbench.txt", "torch.txt", "torch-cuda.txt"):
+        for entry in entries((HERE / name).read_text()):
+            requirement, *hashes = entry.replace("\\\n", " ").split(" --hash=")
+            marker = " ; sys_platform == 'linux'" if name == "torch-cuda.txt" else ""
+            pins.append(" --hash=".join([requirement.strip() + marker, *(h.strip() for h in hashes)]))
+    lines = ["channels: [conda-forge, nodefaults]", "dependencies:", "  - python=3.11", "  - pip", "  - c-compiler"]
+    lines += ["  - pip:", *(f'      - "{pin}"' for pin in pins)]
+    return HEADER.format("factorbench.txt, torch.txt and torch-cuda.txt") + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    if "--yaml" not in sys.argv:
+        pins = compile_pins(HERE / "factorbench.in")
+        (torch,) = [pin for pin in pins if pin.startswith("torch==")]
+        cpu = cpu_build_hash(torch.split()[0])
+        old = (HERE / "torch.txt").read_text() if (HERE / "torch.txt").exists() else ""
+        same_version = torch.split()[0] in old
+        known = set(re.findall(r"sha256:[0-9a-f]{64}", torch))
+        extra = {cpu} - {None} if cpu else set(re.findall(r"sha256:[0-9a-f]{64}", old)) if same_version else set()
+        torch += "".join(f" \\\n    --hash={digest}" for digest in sorted(extra - known))
+        write("torch.txt", "factorbench.in", [torch])
+        write("torch-cuda.txt", "factorbench.in", [pin for pin in pins if CUDA.match(pin)])
+        write("factorbench.txt", "factorbench.in", [p for p in pins if not CUDA.match(p) and not p.startswith("torch==")])
+        mine = {pin.split("==")[0] for pin in pins}
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+            constraints.write("\n".join(pin.split()[0] for pin in pins))
+            constraints.flush()
+            extra_pins = compile_pins(HERE / "test.in", "--constraint", constraints.name)
+        write("test.txt", "test.in", [pin for pin in extra_pins if pin.split("==")[0] not in mine])
+    (HERE / "factorbench.yaml").write_text(conda_yaml())
+
+
+if __name__ == "__main__":
+    main()
