@@ -1,8 +1,8 @@
 """The config: checked, its defaults filled in, its names resolved - before anything runs.
 
 The schema (``workflow/schemas/config.schema.yaml``) is the one place of settings, defaults and their documentation.
-Whatever a schema cannot say (names that refer to other entries, parameters of methods) is checked here. Every mistake is a
-`UserError` of one line: file, key, remedy.
+What a schema cannot say (names that refer to other entries, parameters of methods) is checked here. Every mistake
+is a `UserError` of one line: file, key, remedy.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def named(kind: str, name: str, where: str) -> Any:
 
 
 def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """Entries with ``from`` completed by what they inherit, and which dataset's files and raw data each of them shares."""
+    """Entries with ``from`` completed by what they inherit, and whose files and raw data each of them shares."""
     entries: dict[str, Any] = {}
     shared: dict[str, dict[str, str]] = {}
 

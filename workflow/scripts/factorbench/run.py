@@ -1,7 +1,7 @@
 """One run: seed, stopwatch, budget, time-out, status, provenance.
 
-``python -m factorbench.run <job.json>`` replays any run by hand; the workflow uses the same line (`supervise`), so that what is
-timed is a fresh process with the threads it was given and nothing else in it.
+``python -m factorbench.run <job.json>`` replays any run by hand; the workflow uses the same line (`supervise`), so that
+what is timed is a fresh process with the threads it was given and nothing else in it.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from .contracts import Factors, UserError
 PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "torch", "slalom", "snakemake")
 
 JOB_KEYS = (
-    "dataset method use params seed device threads budget_seconds timeout_seconds prepared factors run model".split()
+    *("dataset", "method", "use", "params", "seed", "device", "threads", "budget_seconds", "timeout_seconds"),
+    *("prepared", "factors", "run", "model"),
 )
-"""A job: what to fit on what, with the paths of what it reads (``prepared``) and writes (``factors``, ``run``, ``model``)."""
+"""A job: what to fit on what, and the paths of what it reads (``prepared``) and writes (the last three)."""
 
 
-# -------------------------------------------------------------------------------------------------- in the process itself
+# ------------------------------------------------------------------------------------------------ in the process itself
 
 
 def execute(job: dict[str, Any]) -> dict[str, Any]:
     """Do the run that ``job`` describes, in this process, and return its record (run.json).
 
-    The clock covers the method's ``fit`` - initialisation, training, scores - and neither imports nor reading and writing.
+    The clock covers the method's ``fit`` (initialisation, training, scores), not imports, reading and writing.
     """
     from threadpoolctl import threadpool_limits
 
@@ -187,7 +188,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# ------------------------------------------------------------------------------------------------------ from the outside
+# ----------------------------------------------------------------------------------------------------- from the outside
 
 
 def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, Any]:
@@ -203,8 +204,8 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
     Returns
     -------
     dict
-        run.json. A process that outlives ``timeout_seconds`` is killed with all it started, one that is killed from outside (out of
-        memory, say) is recorded; both leave an empty but valid result.
+        run.json. A process that outlives ``timeout_seconds`` is killed with all it started; that, and being killed
+        from outside (out of memory, say), is recorded, with an empty but valid result.
 
     Raises
     ------
