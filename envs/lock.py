@@ -4,6 +4,8 @@
 
 factorbench.txt
     everything but torch, with the hashes of every file the registry has for that version;
+build.txt
+    the one of them that packages which come as source are built with, so that the build is pinned too;
 torch.txt
     torch alone, with the hashes of all its builds (the CPU build's from wherever pip finds it), because
     which build is wanted depends on the machine;
@@ -84,7 +86,10 @@ def main() -> None:
         torch += "".join(f" \\\n    --hash={digest}" for digest in sorted(extra - known))
         write("torch.txt", "factorbench.in", [torch])
         write("torch-cuda.txt", "factorbench.in", [pin for pin in pins if CUDA.match(pin)])
-        write("factorbench.txt", "factorbench.in", [p for p in pins if not CUDA.match(p) and not p.startswith("torch==")])
+        write("build.txt", "factorbench.in", [pin for pin in pins if pin.startswith("setuptools==")])
+        write(
+            "factorbench.txt", "factorbench.in", [p for p in pins if not CUDA.match(p) and not p.startswith("torch==")]
+        )
         mine = {pin.split("==")[0] for pin in pins}
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
             constraints.write("\n".join(pin.split()[0] for pin in pins))

@@ -94,6 +94,16 @@ def planned(config: dict[str, Any]) -> list[tuple[str, str, int]]:
     return list(dict.fromkeys(runs))
 
 
+def file_entry(config: dict[str, Any], group: str, name: str) -> dict[str, Any]:
+    """The entry of the file ``resources/<group>/<name>``: one of a dataset's files or a collection of gene sets."""
+    files = [f for d in config["datasets"].values() if d["group"] == group for f in d["files"].values()]
+    files += [c["file"] for key, c in config["gene_sets"].items() if key == group]
+    for file in files:
+        if file["name"] == name:
+            return file
+    raise UserError(f"no dataset or collection of gene sets in the config has a file {group}/{name}")
+
+
 def seconds(duration: float | str | None) -> float | None:
     """Seconds of ``90``, ``"90s"``, ``"1.5m"``, ``"2h"``, ``"3d"`` (``None`` stays ``None``)."""
     if isinstance(duration, str):

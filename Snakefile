@@ -1,0 +1,42 @@
+# factorbench: which interpretable model explains single-cell data in terms of known gene sets, and at what cost?
+#
+# config.yaml says what is run; a profile (profiles/) says how. workflow/presets/ has other WHATs, laid over config.yaml
+# with --configfile. The rules are one a verb; datasets, methods and seeds are wildcards.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9][A-Za-z0-9_-]*",
+    method="[A-Za-z0-9][A-Za-z0-9_-]*",
+    group="[A-Za-z0-9][A-Za-z0-9_-]*",
+    figure="[A-Za-z0-9][A-Za-z0-9_-]*",
+    file="[A-Za-z0-9][A-Za-z0-9._-]*",
+    seed="[0-9]+",
+
+
+localrules:
+    all,
+    fetch,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/fit.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/report.smk"

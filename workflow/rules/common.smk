@@ -1,0 +1,109 @@
+# Functions only: what a rule needs to know of the config. The config itself is checked and completed here, once.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+PACKAGE = Path(workflow.basedir) / "workflow" / "scripts" / "factorbench"
+sys.path.insert(0, str(PACKAGE.parent))
+
+from factorbench import config as settings
+from factorbench import registry
+from factorbench.contracts import UserError
+
+ENVIRONMENT = "../../envs/factorbench.yaml"
+TABLES = ["runs", "runtime", "separation", "top_pathways", "scores"]
+
+
+def resolve_config():
+    """The config with all its defaults, in place; one line and no traceback for a mistake in it."""
+    given = [Path(path) for path in (*workflow.configfiles, *workflow.overwrite_configfiles)]
+    where = " + ".join(dict.fromkeys(path.name for path in given))
+    try:
+        resolved = settings.resolve(dict(config), where)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    config.clear()
+    config.update(resolved)
+
+
+resolve_config()
+
+
+def dataset(wildcards):
+    """The config's entry of a dataset."""
+    return config["datasets"][wildcards.dataset]
+
+
+def method(wildcards):
+    """The config's entry of a method."""
+    return config["methods"][wildcards.method]
+
+
+def raw_files(wildcards):
+    """Paths of the files a dataset is read from, by the names its reader knows."""
+    entry = dataset(wildcards)
+    return {key: f"resources/{entry['group']}/{file['name']}" for key, file in entry["files"].items()}
+
+
+def raw_data(wildcards):
+    return f"results/data/{dataset(wildcards)['raw']}/raw.h5ad"
+
+
+def gene_set_file(wildcards):
+    name = dataset(wildcards)["gene_sets"]
+    return f"resources/{name}/{config['gene_sets'][name]['file']['name']}"
+
+
+def preparation(wildcards):
+    """The settings of `prepare`: whatever of a dataset's entry is not about its raw files."""
+    return {key: value for key, value in dataset(wildcards).items() if key not in (*settings.RAW_KEYS, "from", "raw", "group")}
+
+
+def code(*parts):
+    """Files of the package that a rule's result follows from: what a script imports is not watched by Snakemake."""
+    return [str(path) for part in parts for path in sorted(PACKAGE.glob(part))]
+
+
+def method_code(wildcards):
+    """A method's own file and the modules of factorbench it says it imports."""
+    spec = registry.load("method", method(wildcards)["use"]).SPEC
+    imports = [name.removeprefix("factorbench.").replace(".", "/") for name in spec.imports if name.startswith("factorbench.")]
+    return code(f"methods/{spec.name}.py", *(part for name in imports for part in (f"{name}.py", f"{name}/*.py")))
+
+
+def metric_code(wildcards):
+    return code(*(f"metrics/{name}.py" for name in config["metrics"]))
+
+
+def fit_threads(wildcards):
+    """Threads of a run: what its method can use (0: every core there is)."""
+    return method(wildcards)["threads"] or workflow.cores or 1
+
+
+def runs(pattern):
+    """``pattern`` filled in for every run of the config."""
+    return [pattern.format(dataset=d, method=m, seed=s) for d, m, s in settings.planned(config)]
+
+
+def planned_datasets():
+    return list(dict.fromkeys(d for d, _, _ in settings.planned(config)))
+
+
+def figure(wildcards):
+    """The config's entry of a figure."""
+    return config["figures"][wildcards.figure]
+
+
+def figure_run(wildcards):
+    """Folder and name of the run that a scatter figure shows."""
+    entry = figure(wildcards)
+    run = f"results/runs/{entry['dataset']}/{entry['method']}/{entry['seed']}"
+    return {"prepared": f"results/data/{entry['dataset']}/prepared.h5ad", "factors": f"{run}/factors.h5ad"}
+
+
+def figure_tables(wildcards):
+    """The tidy tables that a figure is drawn from."""
+    if figure(wildcards)["kind"] == "scatter":
+        return {"cells": f"results/tables/cells_{wildcards.figure}.tsv.gz"}
+    return {"runs": "results/tables/runs.tsv", "scores": "results/tables/scores.tsv"}

@@ -1,0 +1,73 @@
+# From addresses to prepared data: fetch, read, prepare, check.
+
+
+rule fetch:
+    output:
+        "resources/{group}/{file}",
+    params:
+        sha256=lambda wildcards: settings.file_entry(config, wildcards.group, wildcards.file)["sha256"],
+    log:
+        "results/logs/fetch/{group}/{file}.log",
+    conda:
+        ENVIRONMENT
+    priority: 100
+    script:
+        "../scripts/fetch.py"
+
+
+rule read:
+    input:
+        unpack(raw_files),
+        code=lambda wildcards: code(f"readers/{dataset(wildcards)['reader']}.py"),
+    output:
+        "results/data/{dataset}/raw.h5ad",
+    params:
+        reader=lambda wildcards: dataset(wildcards)["reader"],
+        options=lambda wildcards: dataset(wildcards)["options"],
+    log:
+        "results/logs/read/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    priority: 100
+    script:
+        "../scripts/read.py"
+
+
+rule prepare:
+    input:
+        raw=raw_data,
+        gene_sets=gene_set_file,
+        code=code("prepare.py", "genesets.py"),
+    output:
+        "results/data/{dataset}/prepared.h5ad",
+    params:
+        settings=preparation,
+    log:
+        "results/logs/prepare/{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    priority: 100
+    script:
+        "../scripts/prepare.py"
+
+
+# Before the first minute of training, every dataset is prepared and every method says whether it can fit it.
+rule check:
+    input:
+        expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
+    output:
+        "results/data/checked.json",
+    params:
+        runs=settings.planned(config),
+        methods=config["methods"],
+    log:
+        "results/logs/check.log",
+    conda:
+        ENVIRONMENT
+    priority: 100
+    script:
+        "../scripts/check.py"

@@ -1,0 +1,31 @@
+# One run: a method on a dataset with a seed. `timed` (one in profiles/default) keeps runs from disturbing each other's clock.
+
+
+rule fit:
+    input:
+        prepared="results/data/{dataset}/prepared.h5ad",
+        checked=ancient("results/data/checked.json"),
+        code=method_code,
+    output:
+        factors="results/runs/{dataset}/{method}/{seed}/factors.h5ad",
+        run="results/runs/{dataset}/{method}/{seed}/run.json",
+        job="results/runs/{dataset}/{method}/{seed}/job.json",
+        model=directory("results/runs/{dataset}/{method}/{seed}/model"),
+    params:
+        use=lambda wildcards: method(wildcards)["use"],
+        params=lambda wildcards: method(wildcards)["params"],
+        budget=lambda wildcards: method(wildcards)["budget"],
+        timeout=lambda wildcards: method(wildcards)["timeout"],
+        device=config["device"],
+    threads: fit_threads
+    resources:
+        timed=1,
+    log:
+        "results/logs/fit/{dataset}/{method}/{seed}.log",
+    benchmark:
+        "results/benchmarks/fit/{dataset}/{method}/{seed}.tsv"
+    conda:
+        ENVIRONMENT
+    priority: 10
+    script:
+        "../scripts/fit.py"

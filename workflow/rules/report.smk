@@ -1,0 +1,81 @@
+# From scores to tables, figures and the page that a biologist opens.
+
+
+rule collect:
+    input:
+        runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
+        scores=runs("results/scores/{dataset}/{method}/{seed}.tsv"),
+        prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
+        code=code("tables.py"),
+    output:
+        report(
+            expand("results/tables/{table}.tsv", table=TABLES),
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
+    params:
+        report=config["report"],
+        titles={name: entry["title"] for name, entry in config["methods"].items()},
+    log:
+        "results/logs/collect.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/collect.py"
+
+
+rule pick:
+    input:
+        unpack(figure_run),
+        code=code("tables.py"),
+    output:
+        "results/tables/cells_{figure}.tsv.gz",
+    params:
+        figure=figure,
+    log:
+        "results/logs/pick/{figure}.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/pick.py"
+
+
+rule draw:
+    input:
+        unpack(figure_tables),
+        code=lambda wildcards: code("plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        svg="results/figures/{figure}.svg",
+    params:
+        figure=figure,
+        titles={name: entry["title"] for name, entry in config["methods"].items()},
+    log:
+        "results/logs/draw/{figure}.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/draw.py"
+
+
+rule report:
+    input:
+        tables=expand("results/tables/{table}.tsv", table=TABLES),
+        figures=expand("results/figures/{figure}.svg", figure=config["figures"]),
+        runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
+        prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
+        template=str(PACKAGE.parents[1] / "report" / "report.html.j2"),
+        code=code("report.py"),
+    output:
+        report("results/report.html", caption="../report/report.rst", category="Report"),
+    log:
+        "results/logs/report.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,12 @@
+"""Fetch one file from the first of its sources that has it."""
+
+from factorbench import config as settings
+from factorbench.adapter import reporting
+from factorbench.fetch import fetch
+
+with reporting(snakemake) as say:
+    group, name = snakemake.wildcards.group, snakemake.wildcards.file
+    entry = settings.file_entry(snakemake.config, group, name)
+    say(f"fetch  {group}/{name}")
+    source = fetch(entry, snakemake.output[0], group, snakemake.config["mirrors"])
+    say(f"fetch  {group}/{name}: from {source}, its hash is right")
