@@ -1,0 +1,243 @@
+"""f-scLVM (Buettner et al. 2017) as its authors published it: the unmodified ``slalom==1.0.0.dev11``.
+
+Variational Bayes for Y = X (W * Z)' + noise, with an inclusion variable Z for each gene and factor, whose prior is the
+gene set, and a precision alpha for each factor that switches off those the data do not need. Called as the authors of
+the interpretable autoencoder called it (Rybakov et al. 2020): Gaussian noise, no pre-training.
+
+Two things surround slalom's own ``initFA`` and ``train`` and change no number of theirs. The generator they draw from
+is seeded before each: ``train`` updates the factors in a new random order in every iteration, ``initFA`` draws the
+genes that sparse factors start from, and the rest of the start is always the same, for ``initFA`` seeds that itself.
+And ``train`` is left between two iterations once the budget is spent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..clock import Budget, bar
+from ..contracts import Factors, UserError, no_factors
+from ..registry import MethodSpec, Param
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+SPEC = MethodSpec(
+    name="fsclvm",
+    title="f-scLVM (slalom)",
+    doi="10.1186/s13059-017-1334-8",
+    url="https://github.com/bioFAM/slalom",
+    params={
+        "n_dense": Param(0, "dense factors beside the annotated ones (slalom's own default is 3)", minimum=0),
+        "n_sparse": Param(0, "sparse factors beside the annotated ones", minimum=0),
+        "max_iterations": Param(
+            5000, "iterations after which it gives up (slalom's own default, 2000, is often too few)", minimum=1
+        ),
+        "tolerance": Param(
+            1e-8, "converged when the mean absolute residual changes by less than this in 100 iterations", minimum=0
+        ),
+    },
+    threads=1,
+    imports=("factorbench.methods._slalom",),
+)
+
+CHECK_EVERY = 100
+"""Iterations between two looks of slalom at its residual."""
+
+GENES_OF_A_SPARSE_FACTOR = 20
+"""slalom starts each sparse factor from so many of the most variable genes."""
+
+
+def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
+    """Refuse what slalom cannot do.
+
+    Raises
+    ------
+    UserError
+        If there are too few genes for sparse factors, or too little memory: slalom allocates n_cells x n_factors^2
+        doubles (and never uses them).
+    """
+    if params["n_sparse"] and n_genes < GENES_OF_A_SPARSE_FACTOR:
+        raise UserError(
+            f"fsclvm: params.n_sparse needs at least {GENES_OF_A_SPARSE_FACTOR} genes, there are {n_genes}; set it to 0"
+        )
+    n_factors = n_sets + params["n_dense"] + params["n_sparse"]
+    needed = 8 * n_cells * n_factors**2
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise UserError(
+            f"fsclvm: {n_cells} cells x {n_factors} factors need {needed / 2**30:.0f} GiB of memory, there are "
+            f"{memory / 2**30:.0f}; give it a dataset with a smaller n_cells, or fewer gene sets by a larger min_genes"
+        )
+
+
+def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
+    """Fit f-scLVM to prepared data.
+
+    Parameters
+    ----------
+    data
+        Log-normalised expression and gene sets (`contracts.check_prepared`). It is not changed.
+    params
+        All of ``SPEC.params``.
+    seed
+        Decides the order of updates and the genes that sparse factors start from.
+    device
+        Not used: slalom runs on the processor.
+    budget
+        Seconds after which it stops between two iterations and keeps what it has.
+
+    Returns
+    -------
+    Factors
+        Scores E[X]; loadings E[W] * E[Z], the posterior mean of the effective weights, zero for factors that slalom
+        switched off; in the table ``native_relevance``, 1 / E[alpha]. Genes in no set have loadings of zero: slalom
+        leaves them out. Status ``ok`` (converged), ``max_iterations``, ``budget`` or ``diverged``.
+    """
+    from . import _slalom
+
+    slalom = _slalom.load()
+    mask = np.asarray(data.varm["mask"], bool)
+    expression = data.X.toarray().astype(np.float64)
+    # slalom reads meaning into names ("hidden1", "bias"): those of the sets stay outside.
+    annotated = [f"set{k}" for k in range(mask.shape[1])]
+    with _slalom.seeded(seed), contextlib.redirect_stdout(io.StringIO()):
+        model = slalom.initFA(
+            expression,
+            np.array(annotated),
+            mask.astype(np.float64),
+            nHidden=params["n_dense"],
+            nHiddenSparse=params["n_sparse"],
+            noise="gauss",
+            minGenes=0,
+            pruneGenes=True,
+            do_preTrain=False,
+        )
+    with _slalom.seeded(seed):
+        status, reason, history = train(model, params["max_iterations"], params["tolerance"], budget)
+    if status == "diverged":
+        failed = no_factors(data.n_obs, data.n_vars, status, reason)
+        failed.iterations, failed.converged, failed.history = model.iterationCount, False, history
+        return failed
+
+    sparse = [f"hiddenSparse{k}" for k in range(params["n_sparse"])]
+    dense = [f"hidden{k}" for k in range(params["n_dense"])]
+    columns = model.getTermIndex([*annotated, *sparse, *dense])
+    active = model.doUpdate[columns] == 1
+    loadings = np.zeros((data.n_vars, len(columns)))
+    loadings[model.idx_genes] = np.where(active, (model.getW() * model.getZ())[:, columns], 0)
+    n_hidden = len(sparse) + len(dense)
+    return Factors(
+        scores=model.getX()[:, columns],
+        loadings=loadings,
+        table=pd.DataFrame(
+            {
+                "name": [
+                    *map(str, data.uns["gene_sets"]),
+                    *(f"sparse_{k + 1}" for k in range(len(sparse))),
+                    *(f"dense_{k + 1}" for k in range(len(dense))),
+                ],
+                "kind": ["annotated"] * len(annotated) + ["sparse"] * len(sparse) + ["dense"] * len(dense),
+                "active": active,
+                "native_relevance": model.getRelevance()[columns],
+            }
+        ),
+        mask=np.pad(mask, ((0, 0), (0, n_hidden))),
+        status=status,
+        reason=reason,
+        iterations=model.iterationCount,
+        converged=status == "ok",
+        history=history,
+        offset=expression.mean(axis=0),
+    )
+
+
+class _Stop(Exception):
+    """Leaves ``train`` between two updates; its text is the status."""
+
+
+def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> tuple[str, str, list[dict[str, float]]]:
+    """Call slalom's ``train`` on ``model``, leaving it before the first update that begins after the budget.
+
+    An interrupted model is, bit for bit, one that was trained for that many iterations.
+
+    Returns
+    -------
+    status, reason, history
+        One of `contracts.STATUSES`; why in one sentence; iteration, mean absolute residual and number of factors that
+        are on wherever slalom looks at its residual: after iteration 1, 101, 201, ...
+    """
+    update = model.update
+    history: list[dict[str, float]] = []
+    progress = bar(max_iterations, "f-scLVM")
+
+    def watched() -> None:
+        if budget.spent():
+            raise _Stop("budget")
+        update()
+        progress.update()
+        if model.iterationCount % CHECK_EVERY == 0:
+            history.append(_state(model))
+            progress.set_postfix_str(_line(history))
+            if not np.isfinite(history[-1]["residual"]):
+                raise _Stop("diverged")
+
+    said = io.StringIO()
+    model.update = watched
+    try:
+        with contextlib.redirect_stdout(said), np.errstate(all="ignore"), progress:
+            model.train(nIterations=max_iterations, tolerance=tolerance)
+    except _Stop as stop:
+        status = str(stop)
+    else:
+        # train() does not return whether it converged, it only says so.
+        status = "ok" if "Converged after" in said.getvalue() else "max_iterations"
+    finally:
+        del model.update
+    if not all(np.isfinite(found).all() for found in (model.getX(), model.getW(), model.getZ())):
+        status = "diverged"
+    return status, _reason(status, model.iterationCount, tolerance, history, budget), history
+
+
+def _state(model: Any) -> dict[str, float]:
+    """Where the model stands: the mean absolute residual by which ``train`` judges itself, and the factors on."""
+    reconstruction = np.dot(model.getX(), (model.getW() * model.getZ()).T)
+    return {
+        "iteration": model.iterationCount + 1,
+        "residual": float(np.abs(model.Z.E1 - reconstruction).mean()),
+        "active": int(model.doUpdate.sum()),
+    }
+
+
+def _change(history: list[dict[str, float]]) -> float:
+    return abs(history[-1]["residual"] - history[-2]["residual"]) if len(history) > 1 else np.nan
+
+
+def _line(history: list[dict[str, float]]) -> str:
+    now = history[-1]
+    return f"residual {now['residual']:.5f}, change {_change(history):.1e}, {now['active']} factors on"
+
+
+def _reason(status: str, iterations: int, tolerance: float, history: list[dict[str, float]], budget: Budget) -> str:
+    if status == "ok":
+        return (
+            f"converged after {iterations} iterations: the mean absolute residual changed by less than {tolerance:g} "
+            f"in {CHECK_EVERY} iterations"
+        )
+    if status == "diverged":
+        return f"not a finite number after {iterations} iterations"
+    stopped = "its budget was spent" if status == "budget" else "that is max_iterations"
+    if status == "budget" and budget.seconds is not None:
+        stopped = f"its budget of {budget.seconds:g} s was spent"
+    reason = f"stopped after {iterations} iterations: {stopped}"
+    if len(history) > 1:
+        reason += (
+            f"; the mean absolute residual last changed by {_change(history):.1e} in {CHECK_EVERY} iterations "
+            f"(converged: {tolerance:g})"
+        )
+    return reason

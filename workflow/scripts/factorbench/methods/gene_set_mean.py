@@ -1,0 +1,39 @@
+"""A control: the score of a gene set is the mean expression of its genes. It knows nothing but the gene sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..clock import Budget
+from ..contracts import Factors
+from ..registry import MethodSpec
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+SPEC = MethodSpec(name="gene_set_mean", title="Mean of the gene set", control=True, imports=("scipy.sparse",))
+
+
+def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
+    """Average log-normalised expression over each gene set; ``params``, ``seed``, ``device``, ``budget`` are not used.
+
+    Returns
+    -------
+    Factors
+        One annotated factor a gene set: scores in the units of X, loadings 1 / size inside the set. It does not
+        reconstruct X (no offset) and does not iterate.
+    """
+    from scipy import sparse
+
+    mask = np.asarray(data.varm["mask"], bool)
+    loadings = mask / mask.sum(axis=0)
+    return Factors(
+        scores=(data.X @ sparse.csr_matrix(loadings)).toarray(),
+        loadings=loadings,
+        table=pd.DataFrame({"name": np.asarray(data.uns["gene_sets"], str), "kind": "annotated", "active": True}),
+        mask=mask,
+        reason="one pass: nothing to converge",
+    )

@@ -1,0 +1,67 @@
+"""A control: principal components, the best linear reconstruction that so many factors can give, blind to gene sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..clock import Budget
+from ..contracts import Factors, UserError
+from ..registry import MethodSpec, Param
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+SPEC = MethodSpec(
+    name="pca",
+    title="PCA",
+    url="https://scikit-learn.org/stable/modules/decomposition.html#pca",
+    params={"n_factors": Param(30, "principal components", minimum=1)},
+    threads=0,
+    control=True,
+    imports=("sklearn.decomposition",),
+)
+
+
+def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
+    """Raise `UserError` if there are not as many principal components as were asked for."""
+    most = min(n_cells, n_genes) - 1
+    if params["n_factors"] > most:
+        raise UserError(
+            f"pca: params.n_factors is {params['n_factors']}, but {n_cells} cells x {n_genes} genes have at most "
+            f"{most} principal components; set it to {most} or less"
+        )
+
+
+def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
+    """Principal components of the centred expression, which stays sparse; ``device`` and ``budget`` are not used.
+
+    Returns
+    -------
+    Factors
+        Dense factors PC1, PC2, ... by falling variance: loadings are unit vectors, scores are projections of the
+        centred cells on them; the gene means are the offset. The table has ``explained_variance``, in squared units
+        of X.
+    """
+    from sklearn.decomposition import PCA
+
+    model = PCA(params["n_factors"], svd_solver="arpack", random_state=seed)
+    scores = model.fit_transform(data.X.astype(np.float64))
+    loadings = model.components_.T
+    return Factors(
+        scores=scores,
+        loadings=loadings,
+        table=pd.DataFrame(
+            {
+                "name": [f"PC{k + 1}" for k in range(params["n_factors"])],
+                "kind": "dense",
+                "active": True,
+                "explained_variance": model.explained_variance_,
+            }
+        ),
+        mask=np.zeros(loadings.shape, bool),
+        reason="solved directly: nothing to converge",
+        offset=model.mean_,
+    )
