@@ -20,7 +20,7 @@ if [ -z "$python" ]; then
 fi
 
 pip() { "$venv/bin/python" -m pip "$@"; }
-pins() { pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes "$@"; }
+pins() { pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes "$@"; }
 
 if [ ! -e "$venv/.made" ]; then
   echo "environment: $venv (once, a minute or two)" >&2

@@ -1,8 +1,7 @@
 # Functions only: what a rule needs to know of the config. The config itself is checked and completed here, once.
+import os
 import sys
 from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
 
 PACKAGE = Path(workflow.basedir) / "workflow" / "scripts" / "factorbench"
 sys.path.insert(0, str(PACKAGE.parent))
@@ -22,9 +21,12 @@ def resolve_config():
     try:
         resolved = settings.resolve(dict(config), where)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     config.clear()
     config.update(resolved)
+    for line in config["left_out"]:
+        print(f"note: {line}", file=sys.stderr)
 
 
 resolve_config()
@@ -57,18 +59,24 @@ def gene_set_file(wildcards):
 
 def preparation(wildcards):
     """The settings of `prepare`: whatever of a dataset's entry is not about its raw files."""
-    return {key: value for key, value in dataset(wildcards).items() if key not in (*settings.RAW_KEYS, "from", "raw", "group")}
+    return {
+        key: value
+        for key, value in dataset(wildcards).items()
+        if key not in (*settings.RAW_KEYS, "from", "raw", "group")
+    }
 
 
 def code(*parts):
     """Files of the package that a rule's result follows from: what a script imports is not watched by Snakemake."""
-    return [str(path) for part in parts for path in sorted(PACKAGE.glob(part))]
+    return [os.path.relpath(path) for part in parts for path in sorted(PACKAGE.glob(part))]
 
 
 def method_code(wildcards):
     """A method's own file and the modules of factorbench it says it imports."""
     spec = registry.load("method", method(wildcards)["use"]).SPEC
-    imports = [name.removeprefix("factorbench.").replace(".", "/") for name in spec.imports if name.startswith("factorbench.")]
+    imports = [
+        name.removeprefix("factorbench.").replace(".", "/") for name in spec.imports if name.startswith("factorbench.")
+    ]
     return code(f"methods/{spec.name}.py", *(part for name in imports for part in (f"{name}.py", f"{name}/*.py")))
 
 

@@ -4,13 +4,13 @@
 rule fetch:
     output:
         "resources/{group}/{file}",
-    params:
-        sha256=lambda wildcards: settings.file_entry(config, wildcards.group, wildcards.file)["sha256"],
     log:
         "results/logs/fetch/{group}/{file}.log",
+    priority: 100
     conda:
         ENVIRONMENT
-    priority: 100
+    params:
+        sha256=lambda wildcards: settings.file_entry(config, wildcards.group, wildcards.file)["sha256"],
     script:
         "../scripts/fetch.py"
 
@@ -21,16 +21,16 @@ rule read:
         code=lambda wildcards: code(f"readers/{dataset(wildcards)['reader']}.py"),
     output:
         "results/data/{dataset}/raw.h5ad",
-    params:
-        reader=lambda wildcards: dataset(wildcards)["reader"],
-        options=lambda wildcards: dataset(wildcards)["options"],
     log:
         "results/logs/read/{dataset}.log",
     benchmark:
         "results/benchmarks/read/{dataset}.tsv"
+    priority: 100
     conda:
         ENVIRONMENT
-    priority: 100
+    params:
+        reader=lambda wildcards: dataset(wildcards)["reader"],
+        options=lambda wildcards: dataset(wildcards)["options"],
     script:
         "../scripts/read.py"
 
@@ -42,15 +42,15 @@ rule prepare:
         code=code("prepare.py", "genesets.py"),
     output:
         "results/data/{dataset}/prepared.h5ad",
-    params:
-        settings=preparation,
     log:
         "results/logs/prepare/{dataset}.log",
     benchmark:
         "results/benchmarks/prepare/{dataset}.tsv"
+    priority: 100
     conda:
         ENVIRONMENT
-    priority: 100
+    params:
+        settings=preparation,
     script:
         "../scripts/prepare.py"
 
@@ -61,13 +61,13 @@ rule check:
         expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
     output:
         "results/data/checked.json",
+    log:
+        "results/logs/check.log",
+    priority: 100
+    conda:
+        ENVIRONMENT
     params:
         runs=settings.planned(config),
         methods=config["methods"],
-    log:
-        "results/logs/check.log",
-    conda:
-        ENVIRONMENT
-    priority: 100
     script:
         "../scripts/check.py"

@@ -11,21 +11,21 @@ rule fit:
         run="results/runs/{dataset}/{method}/{seed}/run.json",
         job="results/runs/{dataset}/{method}/{seed}/job.json",
         model=directory("results/runs/{dataset}/{method}/{seed}/model"),
+    log:
+        "results/logs/fit/{dataset}/{method}/{seed}.log",
+    benchmark:
+        "results/benchmarks/fit/{dataset}/{method}/{seed}.tsv"
+    priority: 10
+    conda:
+        ENVIRONMENT
+    threads: fit_threads
+    resources:
+        timed=1,
     params:
         use=lambda wildcards: method(wildcards)["use"],
         params=lambda wildcards: method(wildcards)["params"],
         budget=lambda wildcards: method(wildcards)["budget"],
         timeout=lambda wildcards: method(wildcards)["timeout"],
         device=config["device"],
-    threads: fit_threads
-    resources:
-        timed=1,
-    log:
-        "results/logs/fit/{dataset}/{method}/{seed}.log",
-    benchmark:
-        "results/benchmarks/fit/{dataset}/{method}/{seed}.tsv"
-    conda:
-        ENVIRONMENT
-    priority: 10
     script:
         "../scripts/fit.py"

@@ -13,13 +13,13 @@ rule collect:
             caption="../report/tables.rst",
             category="Tables",
         ),
-    params:
-        report=config["report"],
-        titles={name: entry["title"] for name, entry in config["methods"].items()},
     log:
         "results/logs/collect.log",
     conda:
         ENVIRONMENT
+    params:
+        report=config["report"],
+        titles={name: entry["title"] for name, entry in config["methods"].items()},
     script:
         "../scripts/collect.py"
 
@@ -30,12 +30,12 @@ rule pick:
         code=code("tables.py"),
     output:
         "results/tables/cells_{figure}.tsv.gz",
-    params:
-        figure=figure,
     log:
         "results/logs/pick/{figure}.log",
     conda:
         ENVIRONMENT
+    params:
+        figure=figure,
     script:
         "../scripts/pick.py"
 
@@ -52,13 +52,13 @@ rule draw:
             labels={"figure": "{figure}"},
         ),
         svg="results/figures/{figure}.svg",
-    params:
-        figure=figure,
-        titles={name: entry["title"] for name, entry in config["methods"].items()},
     log:
         "results/logs/draw/{figure}.log",
     conda:
         ENVIRONMENT
+    params:
+        figure=figure,
+        titles={name: entry["title"] for name, entry in config["methods"].items()},
     script:
         "../scripts/draw.py"
 
@@ -69,7 +69,7 @@ rule report:
         figures=expand("results/figures/{figure}.svg", figure=config["figures"]),
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
-        template=str(PACKAGE.parents[1] / "report" / "report.html.j2"),
+        template=os.path.relpath(PACKAGE.parents[1] / "report" / "report.html.j2"),
         code=code("report.py"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Report"),

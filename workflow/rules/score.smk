@@ -9,13 +9,13 @@ rule score:
         code=metric_code,
     output:
         "results/scores/{dataset}/{method}/{seed}.tsv",
-    params:
-        metrics=config["metrics"],
     log:
         "results/logs/score/{dataset}/{method}/{seed}.log",
     benchmark:
         "results/benchmarks/score/{dataset}/{method}/{seed}.tsv"
     conda:
         ENVIRONMENT
+    params:
+        metrics=config["metrics"],
     script:
         "../scripts/score.py"

@@ -77,8 +77,12 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     methods = {method for _, method, _ in planned(config)}
     config["report"]["reference"] = config["report"]["reference"] or config["runs"][0]["methods"][0]
     refer(config["report"]["reference"], methods, f"{where}: report.reference")
-    for name, figure in config["figures"].items():
-        check_figure(figure, config, f"{where}: figures.{name}")
+    config["left_out"] = []
+    for name in list(config["figures"]):
+        lines = check_figure(config["figures"][name], config, f"{where}: figures.{name}")
+        config["left_out"] += [f"figure {name}: {line}" for line in lines]
+        if lines and lines[0] == NOT_DRAWN:
+            del config["figures"][name]
     return config
 
 
@@ -248,25 +252,33 @@ def resolve_dataset(name: str, dataset: dict[str, Any], config: dict[str, Any], 
         refer(dataset["zeroed_by"], dataset["labels"], f"{where}.zeroed_by")
 
 
-def check_figure(figure: dict[str, Any], config: dict[str, Any], where: str) -> None:
-    """A figure may only draw what is run."""
+NOT_DRAWN = "not drawn, since none of what it shows is among the runs"
+
+
+def check_figure(figure: dict[str, Any], config: dict[str, Any], where: str) -> list[str]:
+    """Check the names in a figure; take out of it what is defined but not run, and say so, a line each."""
     runs = planned(config)
+    pairs = {(dataset, method) for dataset, method, _ in runs}
     single = figure["kind"] == "scatter"
     datasets = [figure["dataset"]] if single else figure["datasets"]
+    methods = [figure["method"]] if single else figure.get("methods")
     for dataset in datasets:
-        refer(dataset, {d for d, _, _ in runs}, f"{where}.dataset{'' if single else 's'}")
+        refer(dataset, config["datasets"], f"{where}.dataset{'' if single else 's'}")
+    for method in methods or ():
+        refer(method, config["methods"], f"{where}.method{'' if single else 's'}")
     if single:
-        refer(figure["method"], {m for d, m, _ in runs if d == figure["dataset"]}, f"{where}.method")
-        if (figure["dataset"], figure["method"], figure["seed"]) not in runs:
-            raise UserError(
-                f"{where}.seed: no run of {figure['method']} on {figure['dataset']} has seed {figure['seed']}"
-            )
         refer(figure["colour"], config["datasets"][figure["dataset"]]["labels"], f"{where}.colour")
-    for method in figure.get("methods", ()):
-        refer(method, {m for d, m, _ in runs if d in datasets}, f"{where}.methods")
-    if figure["kind"] == "accuracy":
-        for dataset in datasets:
-            if "contrast" not in config["datasets"][dataset]:
-                raise UserError(
-                    f"{where}.datasets: {dataset} has no contrast; give it one or take it out of the figure"
-                )
+        return [] if (figure["dataset"], figure["method"], figure["seed"]) in runs else [NOT_DRAWN]
+    for dataset in datasets if figure["kind"] == "accuracy" else ():
+        if "contrast" not in config["datasets"][dataset]:
+            raise UserError(f"{where}.datasets: {dataset} has no contrast; give it one or take it out of the figure")
+    shown = {(d, m) for d, m in pairs if d in datasets and (methods is None or m in methods)}
+    if not shown:
+        return [NOT_DRAWN]
+    lines = []
+    for key, names, position in (("datasets", datasets, 0), ("methods", methods, 1)):
+        gone = [name for name in names or () if name not in {pair[position] for pair in shown}]
+        if gone:
+            figure[key] = [name for name in names if name not in gone]
+            lines.append(f"without {', '.join(gone)}, not among the runs")
+    return lines
