@@ -1,0 +1,108 @@
+"""The controls against their definitions."""
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from factorbench import contracts, registry
+from factorbench.clock import Budget
+from factorbench.contracts import UserError
+from factorbench.methods import gene_set_mean, pca
+from scipy import sparse
+
+N_CELLS, N_GENES, N_SETS = 50, 30, 6
+
+
+@pytest.fixture
+def data():
+    random = np.random.default_rng(0)
+    expression = random.gamma(2.0, 0.5, (N_CELLS, N_GENES)) * (random.random((N_CELLS, N_GENES)) < 0.4)
+    mask = random.random((N_GENES, N_SETS)) < 0.3
+    mask[np.arange(N_GENES), random.integers(N_SETS, size=N_GENES)] = True
+    result = anndata.AnnData(
+        sparse.csr_matrix(expression.astype(np.float32)),
+        obs=pd.DataFrame(
+            {"condition": pd.Categorical(["a", "b"] * (N_CELLS // 2))}, index=map("cell{}".format, range(N_CELLS))
+        ),
+        var=pd.DataFrame(index=map("gene{}".format, range(N_GENES))),
+        varm={"mask": mask},
+        uns={
+            "gene_sets": np.array([f"SET{k}" for k in range(N_SETS)]),
+            "factorbench": json.dumps({"dataset": "d", "labels": ["condition"], "contrast": {}, "inputs": {}}),
+        },
+    )
+    contracts.check_prepared(result)
+    return result
+
+
+def fit(method, data, seed=0, **params):
+    return method.fit(data, registry.resolve(method.SPEC, params, "params"), seed, "cpu", Budget())
+
+
+def test_gene_set_mean_is_the_mean_over_the_genes_of_the_set(data):
+    found = fit(gene_set_mean, data)
+    dense = data.X.toarray()
+    for k in range(N_SETS):
+        genes = np.flatnonzero(data.varm["mask"][:, k])
+        assert found.scores[:, k] == pytest.approx([np.mean([cell[g] for g in genes]) for cell in dense], rel=1e-6)
+        assert found.loadings[genes, k] == pytest.approx(1 / len(genes))
+    assert not found.loadings[~data.varm["mask"]].any()
+    assert list(found.table["name"]) == list(data.uns["gene_sets"])
+    assert set(found.table["kind"]) == {"annotated"}
+    assert found.table["active"].all()
+    assert found.offset is None
+    assert (found.status, found.converged, found.iterations) == ("ok", None, None)
+
+
+def test_pca_equals_the_singular_value_decomposition(data):
+    found = fit(pca, data, n_factors=5)
+    dense = data.X.toarray().astype(float)
+    left, singular, right = np.linalg.svd(dense - dense.mean(axis=0), full_matrices=False)
+    sign = np.sign(np.sum(found.loadings * right[:5].T, axis=0))
+    np.testing.assert_allclose(found.loadings * sign, right[:5].T, atol=1e-8)
+    np.testing.assert_allclose(found.scores * sign, left[:, :5] * singular[:5], atol=1e-8)
+    np.testing.assert_allclose(found.table["explained_variance"], singular[:5] ** 2 / (N_CELLS - 1), rtol=1e-8)
+    np.testing.assert_allclose(found.offset, dense.mean(axis=0), atol=1e-8)
+
+
+def test_what_pca_leaves_is_what_the_other_components_hold(data):
+    """The theorem of Eckart and Young: the squared error is the sum of the squared singular values left out."""
+    found = fit(pca, data, n_factors=7)
+    dense = data.X.toarray().astype(float)
+    left_out = np.linalg.svd(dense - dense.mean(axis=0), compute_uv=False)[7:]
+    error = dense - (found.scores @ found.loadings.T + found.offset)
+    assert np.sum(error**2) == pytest.approx(np.sum(left_out**2), rel=1e-8)
+
+
+def test_pca_is_repeated_by_its_seed_and_knows_no_gene_sets(data):
+    found, again = fit(pca, data, seed=3, n_factors=4), fit(pca, data, seed=3, n_factors=4)
+    np.testing.assert_array_equal(found.scores, again.scores)
+    assert not found.mask.any()
+    assert found.mask.shape == found.loadings.shape
+    assert list(found.table["name"]) == ["PC1", "PC2", "PC3", "PC4"]
+    assert set(found.table["kind"]) == {"dense"}
+
+
+@pytest.mark.parametrize("n_factors", [N_GENES, 1000])
+def test_pca_refuses_more_factors_than_there_are(n_factors):
+    with pytest.raises(UserError, match=r"params\.n_factors .* set it to 29 or less"):
+        pca.check(N_CELLS, N_GENES, N_SETS, {"n_factors": n_factors})
+
+
+def test_pca_takes_as_many_factors_as_there_are(data):
+    pca.check(N_CELLS, N_GENES, N_SETS, {"n_factors": N_GENES - 1})
+    assert fit(pca, data, n_factors=N_GENES - 1).scores.shape == (N_CELLS, N_GENES - 1)
+
+
+@pytest.mark.parametrize("method", [gene_set_mean, pca])
+def test_controls_leave_data_alone_and_keep_the_contract(method, data, tmp_path):
+    before = data.copy()
+    found = fit(method, data, **({"n_factors": 3} if method is pca else {}))
+    np.testing.assert_array_equal(data.X.toarray(), before.X.toarray())
+    np.testing.assert_array_equal(data.varm["mask"], before.varm["mask"])
+    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+    read = contracts.read_factors(tmp_path / "factors.h5ad")
+    np.testing.assert_allclose(np.abs(read.obsm["scores"]), np.abs(found.scores), rtol=1e-5, atol=1e-6)
+    assert method.SPEC.control

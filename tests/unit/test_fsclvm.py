@@ -1,0 +1,323 @@
+"""f-scLVM: the shimmed slalom is slalom, and what surrounds it changes no number and reads every number rightly."""
+
+import contextlib
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from factorbench import contracts, registry
+from factorbench.clock import Budget
+from factorbench.contracts import UserError
+from factorbench.methods import _slalom, fsclvm
+from scipy import sparse
+
+DATA = Path(__file__).parents[1] / "data"
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+
+REFERENCE = json.loads((DATA / "slalom_reference.json").read_text())
+"""Numbers of the original environment: Python 3.7, numpy 1.19, scipy 1.5, scikit-learn 0.19."""
+
+
+class BudgetOfUpdates(Budget):
+    """Spent after so many updates instead of seconds."""
+
+    def __init__(self, updates):
+        super().__init__(None)
+        self.left = updates
+
+    def spent(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def prepared(expression, mask, names=None):
+    n_cells, n_genes = expression.shape
+    data = anndata.AnnData(
+        sparse.csr_matrix(np.asarray(expression, np.float32)),
+        obs=pd.DataFrame({"condition": pd.Categorical(["a"] * n_cells)}, index=[f"cell{n}" for n in range(n_cells)]),
+        var=pd.DataFrame(index=[f"gene{g}" for g in range(n_genes)]),
+        varm={"mask": np.asarray(mask, bool)},
+        uns={
+            "gene_sets": np.array(names or [f"SET{k}" for k in range(mask.shape[1])]),
+            "factorbench": json.dumps({"dataset": "d", "labels": ["condition"], "contrast": {}, "inputs": {}}),
+        },
+    )
+    contracts.check_prepared(data)
+    return data
+
+
+@pytest.fixture
+def data():
+    return prepared(np.array(REFERENCE["hundredths"]) / 100, np.array(REFERENCE["mask"]))
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("FACTORBENCH_PROGRESS", "off")
+
+
+def fit(data, seed=0, budget=None, **params):
+    return fsclvm.fit(data, registry.resolve(fsclvm.SPEC, params, "params"), seed, "cpu", budget or Budget())
+
+
+def same(one, other):
+    """Whether two results are equal bit for bit."""
+    return (
+        np.array_equal(one.scores, other.scores)
+        and np.array_equal(one.loadings, other.loadings)
+        and list(one.table["active"]) == list(other.table["active"])
+        and np.array_equal(one.table["native_relevance"], other.table["native_relevance"])
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- the shim
+
+
+@pytest.fixture(scope="module")
+def reference_script():
+    spec = importlib.util.spec_from_file_location("make_slalom_reference", DATA / "make_slalom_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("expected", REFERENCE["runs"], ids=["annotated", "all_kinds"])
+def test_shimmed_slalom_gives_the_numbers_of_its_original_environment(expected, reference_script):
+    expression, mask = np.array(REFERENCE["hundredths"]), np.array(REFERENCE["mask"]) > 0
+    with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+        found = reference_script.run(_slalom.load(), expression, mask, expected["n_dense"], expected["n_sparse"])
+    assert REFERENCE["versions"]["python"].startswith("3.7.")
+    assert found["terms"] == expected["terms"]
+    assert found["on"] == expected["on"]
+    for name in ("scores", "weights", "inclusion", "relevance"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-6, err_msg=name)
+
+
+def test_import_changes_nothing_else_whatever_was_imported_before():
+    """In a process of its own: slalom fails to import, then imports through the shim, and all else is as it was."""
+    code = """
+import sys, warnings
+import matplotlib, numpy, scipy, sklearn.decomposition
+import scipy.stats
+warnings.simplefilter("ignore")
+try:
+    import slalom
+except (ImportError, AttributeError):
+    pass
+else:
+    raise SystemExit("slalom needs no shim any more")
+backend = dict.__getitem__(matplotlib.rcParams, "backend")
+state = numpy.random.get_state()[1].tolist()
+names = set(dir(scipy))
+from factorbench.methods import _slalom
+slalom = _slalom.load()
+assert _slalom.load() is slalom
+import scipy as again
+assert again is scipy and sys.modules["scipy"] is scipy
+assert not hasattr(scipy, "array") and not hasattr(scipy, "randn")
+assert "__path__" in vars(scipy) and type(scipy).__name__ == "module"
+assert not hasattr(sklearn.decomposition, "RandomizedPCA")
+assert numpy.random.get_state()[1].tolist() == state
+assert dict.__getitem__(matplotlib.rcParams, "backend") == backend
+added = {name for name in set(dir(scipy)) - names if type(getattr(scipy, name)).__name__ != "module"}
+assert not added, added
+assert slalom.core.SP.array is numpy.array and slalom.core.SP.special is scipy.special
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=SCRIPTS,
+        env={"PATH": "", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# ----------------------------------------------------------------------------------------------------- reading results
+
+
+@pytest.mark.parametrize("expected", REFERENCE["runs"], ids=["annotated", "all_kinds"])
+def test_results_are_slaloms_own_in_our_order(expected, data):
+    """The prepared data are float32, hence the tolerance: the example is so conditioned that 1e-7 becomes 1e-6."""
+    n_dense, n_sparse, seed = expected["n_dense"], expected["n_sparse"], REFERENCE["seed"]
+    found = fit(data, seed, n_dense=n_dense, n_sparse=n_sparse, max_iterations=REFERENCE["iterations"])
+    n_hidden = n_dense + n_sparse
+    n_sets = data.varm["mask"].shape[1]
+    # slalom: dense, sparse, annotated
+    order = [*range(n_hidden, n_hidden + n_sets), *range(n_dense, n_hidden), *range(n_dense)]
+    on = np.array(expected["on"])[order] == 1
+    np.testing.assert_allclose(found.scores, np.array(expected["scores"])[:, order], atol=1e-4)
+    weights, inclusion = (np.array(expected[name])[:, order] for name in ("weights", "inclusion"))
+    np.testing.assert_allclose(found.loadings, weights * inclusion * on, atol=1e-4)
+    np.testing.assert_allclose(found.table["native_relevance"], np.array(expected["relevance"])[order], atol=1e-4)
+    assert list(found.table["active"]) == list(on)
+    assert on.all() == (n_hidden == 0), "the example must cover factors that are on and that are off"
+    assert list(found.table["kind"]) == ["annotated"] * n_sets + ["sparse"] * n_sparse + ["dense"] * n_dense
+    hidden = [*(f"sparse_{k + 1}" for k in range(n_sparse)), *(f"dense_{k + 1}" for k in range(n_dense))]
+    assert list(found.table["name"]) == [*data.uns["gene_sets"], *hidden]
+    np.testing.assert_array_equal(found.mask[:, :n_sets], data.varm["mask"])
+    assert not found.mask[:, n_sets:].any()
+    assert found.iterations == REFERENCE["iterations"]
+
+
+def test_result_keeps_the_contract_and_data_are_left_alone(data, tmp_path):
+    before = data.copy()
+    found = fit(data, n_dense=2, n_sparse=1, max_iterations=30)
+    np.testing.assert_array_equal(data.X.toarray(), before.X.toarray())
+    np.testing.assert_array_equal(data.varm["mask"], before.varm["mask"])
+    assert not found.table["active"].all()
+    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+    read = contracts.read_factors(tmp_path / "factors.h5ad")
+    assert not read.varm["loadings"][:, ~found.table["active"].to_numpy()].any()
+
+
+def test_residual_is_that_of_scores_loadings_and_offset(data):
+    found = fit(data, max_iterations=101)
+    assert [h["iteration"] for h in found.history] == [1, 101]
+    assert found.table["active"].all()
+    residual = np.abs(data.X.toarray().astype(float) - (found.scores @ found.loadings.T + found.offset)).mean()
+    assert found.history[-1]["residual"] == pytest.approx(residual, rel=1e-10)
+    assert found.history[-1]["residual"] < found.history[0]["residual"]
+
+
+def test_planted_sets_are_found_and_the_others_switched_off():
+    random = np.random.default_rng(1)
+    mask = np.kron(np.eye(4, dtype=bool), np.ones((10, 1), bool))
+    truth = random.normal(size=(80, 2))
+    expression = 3 + truth @ mask[:, :2].T.astype(float) + random.normal(0, 0.3, (80, 40))
+    found = fit(prepared(expression, mask), max_iterations=200)
+    assert list(found.table["active"]) == [True, True, False, False]
+    assert not found.loadings[:, 2:].any()
+    for k in range(2):
+        assert abs(np.corrcoef(truth[:, k], found.scores[:, k])[0, 1]) > 0.98
+        inside = np.abs(found.loadings[mask[:, k], k])
+        assert inside.min() > 5 * np.abs(found.loadings[~mask[:, k], k]).max()
+
+
+def test_names_of_sets_mean_nothing_to_slalom(data):
+    hostile = ["hidden0 set", "hiddenSparse1", "bias", "covariate0", "hidden_parse3"]
+    renamed = prepared(data.X.toarray(), data.varm["mask"], hostile)
+    found = fit(renamed, n_dense=1, max_iterations=15)
+    assert same(found, fit(data, n_dense=1, max_iterations=15))
+    assert list(found.table["name"]) == [*hostile, "dense_1"]
+    assert list(found.table["kind"]) == ["annotated"] * 5 + ["dense"]
+
+
+def test_a_gene_in_no_set_has_no_loadings_and_changes_nothing(data):
+    expression = np.insert(data.X.toarray(), 3, 7.0 + np.arange(data.n_obs), axis=1)
+    more = prepared(expression, np.insert(data.varm["mask"], 3, False, axis=0))
+    found, without = fit(more, max_iterations=15), fit(data, max_iterations=15)
+    assert not found.loadings[3].any()
+    np.testing.assert_array_equal(np.delete(found.loadings, 3, axis=0), without.loadings)
+    np.testing.assert_array_equal(found.scores, without.scores)
+    np.testing.assert_allclose(found.offset, expression.mean(axis=0), rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------- how a run can end
+
+
+@pytest.mark.parametrize("updates", [1, 37])
+def test_out_of_budget_equals_an_uninterrupted_run_bit_for_bit(updates, data):
+    found = fit(data, seed=5, budget=BudgetOfUpdates(updates), n_dense=2, n_sparse=1)
+    with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+        mask = data.varm["mask"].astype(float)
+        terms = np.array([f"set{k}" for k in range(mask.shape[1])])
+        settings = {"nHidden": 2, "nHiddenSparse": 1, "minGenes": 0, "do_preTrain": False}
+        with _slalom.seeded(5):
+            model = _slalom.load().initFA(data.X.toarray().astype(float), terms, mask, **settings)
+        with _slalom.seeded(5):
+            model.train(nIterations=updates)
+    order = [3, 4, 5, 6, 7, 2, 0, 1]
+    np.testing.assert_array_equal(found.scores, model.getX()[:, order])
+    np.testing.assert_array_equal(found.loadings, (model.getW() * model.getZ() * (model.doUpdate == 1))[:, order])
+    assert (found.status, found.converged, found.iterations) == ("budget", False, updates)
+    assert f"stopped after {updates} iterations" in found.reason
+
+
+def test_a_budget_of_seconds_that_is_spent_at_once_keeps_the_start(data):
+    found = fit(data, budget=Budget(1e-9))
+    assert (found.status, found.converged, found.iterations) == ("budget", False, 0)
+    assert np.isfinite(found.scores).all()
+    assert np.isfinite(found.loadings).all()
+    assert "its budget of 1e-09 s was spent" in found.reason
+
+
+def test_convergence_is_told_truly(data):
+    converged = fit(data, tolerance=1e-3)
+    assert (converged.status, converged.converged) == ("ok", True)
+    assert 700 < converged.iterations < fsclvm.SPEC.params["max_iterations"].default
+    assert f"converged after {converged.iterations} iterations" in converged.reason
+    change = abs(converged.history[-1]["residual"] - converged.history[-2]["residual"])
+    assert change < 1e-3
+
+    exactly = fit(data, tolerance=1e-3, max_iterations=converged.iterations)
+    assert (exactly.status, exactly.converged) == ("ok", True)
+
+    short = fit(data, tolerance=1e-3, max_iterations=converged.iterations - 1)
+    assert (short.status, short.converged, short.iterations) == ("max_iterations", False, converged.iterations - 1)
+    assert "max_iterations" in short.reason
+
+    strict = fit(data, tolerance=0.0, max_iterations=converged.iterations + 50)
+    assert (strict.status, strict.converged) == ("max_iterations", False)
+
+
+def test_numbers_that_are_not_finite_end_the_run_as_diverged(data, monkeypatch, tmp_path):
+    core = sys.modules["slalom.core"].CSparseFA
+    update = core.updateEps
+
+    def broken(model):
+        update(model)
+        if model.iterationCount == 150:
+            model.Eps.E1[:] = np.nan
+
+    monkeypatch.setattr(core, "updateEps", broken)
+    found = fit(data)
+    assert (found.status, found.converged) == ("diverged", False)
+    assert found.iterations < 300, "it must not go on with what is not a number"
+    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+
+
+# ------------------------------------------------------------------------------------------------------------- seeds
+
+
+def test_seeds_vary_the_run_and_repeat_it(data):
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    found = fit(data, seed=1, max_iterations=40)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    with _slalom.seeded(99):
+        assert same(fit(data, seed=1, max_iterations=40), found)
+    other = fit(data, seed=2, max_iterations=40)
+    assert not np.array_equal(other.scores, found.scores)
+
+
+def test_seeds_choose_the_genes_that_sparse_factors_start_from(data):
+    one, other = (fit(data, seed=seed, n_sparse=1, max_iterations=1).loadings[:, 5] for seed in (1, 2))
+    assert set(np.flatnonzero(np.abs(one) > 0.1)) != set(np.flatnonzero(np.abs(other) > 0.1))
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+
+
+def test_check_refuses_what_slalom_cannot_do():
+    params = registry.resolve(fsclvm.SPEC, {"n_sparse": 1}, "params")
+    fsclvm.check(100, 20, 5, params)
+    with pytest.raises(UserError, match=r"params\.n_sparse needs at least 20 genes, there are 19"):
+        fsclvm.check(100, 19, 5, params)
+    with pytest.raises(UserError, match=r"GiB of memory.*n_cells"):
+        fsclvm.check(10_000_000, 1000, 1000, params)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [({"n_dense": -1}, "n_dense"), ({"n_dense": 1.5}, "n_dense"), ({"max_iterations": 0}, "max_iterations")],
+)
+def test_bad_parameters_are_refused(params, said):
+    with pytest.raises(UserError, match=said):
+        registry.resolve(fsclvm.SPEC, params, "methods.fsclvm.params")
