@@ -1,0 +1,46 @@
+"""Which factors matter most, by the paper's measure: the L2 norm of a factor's loadings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..contracts import METRIC_COLUMNS
+from ..registry import MetricSpec
+from ._rows import check_same, rows
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+SPEC = MetricSpec(
+    name="relevance",
+    title="Relevance of factors",
+    measures={"relevance": (0, np.inf, ""), "rank": (1, np.inf, "")},
+)
+
+
+def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFrame:
+    """Measure and rank the factors of a run.
+
+    Returns
+    -------
+    DataFrame with `contracts.METRIC_COLUMNS`
+        For each factor ``relevance`` (L2 norm of its loadings; 0: switched off) and ``rank`` (1 is the largest; those
+        switched off share the last rank). The label says the kind: ``kind=annotated``, ``kind=sparse``,
+        ``kind=dense``. ``n``: genes with a loading that is not zero.
+    """
+    check_same(data, factors)
+    table = factors.uns["factors"]
+    if table.empty:
+        return pd.DataFrame(columns=list(METRIC_COLUMNS)).astype({"value": float, "lower": float, "upper": float})
+    loadings = np.asarray(factors.varm["loadings"], float)
+    norm = np.linalg.norm(loadings, axis=0)
+    rank = pd.Series(np.where(table["active"], -norm, np.inf)).rank(method="min").to_numpy()
+    at = {
+        "factor": table["name"].to_numpy(str),
+        "label": "kind=" + table["kind"].to_numpy(str).astype(object),
+        "n": (loadings != 0).sum(axis=0),
+    }
+    return pd.concat([rows("relevance", norm, **at), rows("rank", rank, **at)], ignore_index=True)
