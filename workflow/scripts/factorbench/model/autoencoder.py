@@ -1,0 +1,312 @@
+"""The estimator: fit, transform, loadings, reconstruct, objective, save, load."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ..clock import Budget
+from ..contracts import KINDS, UserError
+from . import io
+from .cells import align_genes, chunks, dense_matrix
+from .covariates import encode_covariates, learn_covariates, width
+from .network import Network, zero_outside
+from .objective import evaluate
+from .prox import l1_weights
+from .settings import PARAMS, check_settings, check_size
+from .training import Outcome, train
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class InterpretableAutoencoder:
+    """The interpretable autoencoder of Rybakov et al. 2020: Y ~ f(Y) W' (+ covariates), W sparse by gene sets.
+
+    Parameters
+    ----------
+    seed
+        Every random choice (initial weights, batches, dropout) follows from it.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    **settings
+        Those of `settings.PARAMS`, which has their meaning and ranges; the defaults are the authors'.
+
+    Attributes
+    ----------
+    genes
+        Names of the genes of the fit.
+    means
+        Their mean expression over the cells of the fit, shape (n_genes,).
+    mask
+        Gene sets of the annotated factors, bool, shape (n_genes, n_sets).
+    outcome
+        How training ended (`training.Outcome`).
+    names
+        Names of the factors, in the order of the columns of W.
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown or out of range, or the device is not there.
+
+    References
+    ----------
+    Rybakov, Lotfollahi, Theis, Wolf (2020): Learning interpretable latent autoencoder representations with annotations
+    of feature sets. ICML Workshop on Computational Biology.
+    """
+
+    __signature__ = inspect.Signature(
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in {"seed": 0, "device": "cpu", **{k: p.default for k, p in PARAMS.items()}}.items()
+        ]
+    )
+
+    def __init__(self, *, seed: int = 0, device: str = "cpu", **settings: Any):
+        self.settings = check_settings(settings)
+        self.seed = seed
+        self.device = _device(device)
+
+    def __repr__(self) -> str:
+        changed = {key: value for key, value in self.settings.items() if value != PARAMS[key].default}
+        return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
+
+    # --------------------------------------------------------------------------------------------------------- fitting
+
+    def fit(
+        self,
+        adata: AnnData,
+        *,
+        mask: str | None = "mask",
+        names: str = "gene_sets",
+        budget: Budget | None = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        adata
+            ``X`` log-normalised, not centred, sparse or dense.
+        mask
+            Key of ``varm``: gene sets, bool, shape (n_genes, n_sets). ``None``: no annotated factors.
+        names
+            Key of ``uns``: names of the gene sets.
+        budget
+            Time after which training stops itself.
+
+        Raises
+        ------
+        UserError
+            If the data cannot be fitted: too few cells, values that are not finite, no or inconsistent gene sets,
+            unknown covariates.
+        """
+        names, sets = gene_sets(adata, mask, names)
+        check_size(adata.n_obs, adata.n_vars, len(names), self.settings)
+        if not adata.var_names.is_unique:
+            raise UserError("names of genes are not unique; make them so")
+        expression = dense_matrix(adata.X)
+        self.means = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.genes = pd.Index(adata.var_names.astype(str))
+        self.mask = sets
+        self.names = factor_names(names, self.settings)
+        self.recipe = learn_covariates(adata.obs, self.settings["covariates"])
+        expression -= self.offset
+        covariates = self._covariates(adata, slice(None))
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            self.build()
+            expression = torch.from_numpy(expression).to(self.device)
+            self.outcome = train(
+                self.network, expression, covariates, self.weights, ~self._mask, self.settings, budget or Budget()
+            )
+        return self
+
+    def build(self) -> None:
+        """Make the untrained network for the genes, sets, factors and covariates that this model has."""
+        settings = self.settings
+        self._mask = torch.from_numpy(self.mask).to(self.device)
+        self.weights = l1_weights(
+            self._mask, settings["n_sparse"], settings["n_dense"], settings["lambda1"], settings["lambda2"]
+        )
+        self.network = Network(
+            len(self.genes),
+            len(self.names),
+            settings["hidden"],
+            settings["dropout"],
+            width(self.recipe),
+            settings["covariate_hidden"],
+        ).to(self.device)
+        if settings["init"] == "mask":
+            zero_outside(self.network.loadings, self._mask)
+        self.network.eval()
+
+    # ---------------------------------------------------------------------------------------------------- fitted model
+
+    @property
+    def offset(self) -> np.ndarray:
+        """What centring took off and a reconstruction adds again, (n_genes,): ``means``, or zeros if not centred."""
+        return self.means if self.settings["center"] else np.zeros_like(self.means)
+
+    @property
+    def factors(self) -> pd.DataFrame:
+        """The factors, a row for each column of W: ``name``, ``kind`` (one of `KINDS`), ``active``."""
+        counts = (self.mask.shape[1], self.settings["n_sparse"], self.settings["n_dense"])
+        active = self.loadings().to_numpy().any(axis=0)
+        return pd.DataFrame({"name": self.names, "kind": np.repeat(KINDS, counts), "active": active})
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The learning curve, one row an epoch: see `training.train`."""
+        return pd.DataFrame(self.outcome.history)
+
+    def loadings(self) -> pd.DataFrame:
+        """W of eq. 1: genes x factors; a factor that is switched off is a column of zeros."""
+        return pd.DataFrame(self.network.loadings.detach().cpu().numpy().copy(), index=self.genes, columns=self.names)
+
+    def transform(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:
+        """Scores f(Y) of any cells, by the encoder alone.
+
+        Parameters
+        ----------
+        adata
+            ``X`` normalised as for the fit. Genes are found by name; those the model does not know are ignored, those
+            it misses are taken to be at their mean over the cells of the fit.
+        min_share
+            Share of the model's genes that must be there.
+
+        Returns
+        -------
+        ndarray
+            float32, shape (n_cells, n_factors).
+
+        Raises
+        ------
+        UserError
+            If too few genes match, values are not finite, or a covariate is missing or has an unknown category.
+        """
+        scores = np.empty((adata.n_obs, len(self.names)), np.float32)
+        with torch.no_grad():
+            for rows, expression, _ in self._blocks(adata, min_share):
+                scores[rows] = self.network.encoder(expression).cpu().numpy()
+        return scores
+
+    def reconstruct(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:
+        """The model's f(Y) W' + d(e(X)) + `offset` for any cells, as in `transform`: shape (n_cells, n_genes)."""
+        fitted = np.empty((adata.n_obs, len(self.genes)), np.float32)
+        with torch.no_grad():
+            for rows, expression, covariates in self._blocks(adata, min_share):
+                fitted[rows] = self.network(expression, covariates)[1].cpu().numpy()
+        return fitted + self.offset
+
+    def explained_by_covariates(self, adata: AnnData) -> np.ndarray | None:
+        """d(e(X)) of eq. 2, float32, shape (n_cells, n_genes); ``None`` if the model has no covariates."""
+        if self.network.covariates is None:
+            return None
+        with torch.no_grad():
+            return self.network.covariates(self._covariates(adata, slice(None))).cpu().numpy()
+
+    def objective(self, adata: AnnData, *, min_share: float = 0.5) -> dict[str, float]:
+        """Eq. 3 by terms on any cells (see `transform`), in evaluation mode: see `objective.objective`."""
+        blocks = (block[1:] for block in self._blocks(adata, min_share))
+        return evaluate(self.network, blocks, self.weights, self.settings)
+
+    def _blocks(self, adata: AnnData, min_share: float) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        position = align_genes(adata.var_names, self.genes, min_share)
+        for rows, expression in chunks(adata.X, position, self.means):
+            expression -= self.offset
+            yield rows, torch.from_numpy(expression).to(self.device), self._covariates(adata, rows)
+
+    def _covariates(self, adata: AnnData, rows: slice) -> Tensor | None:
+        if not self.recipe:
+            return None
+        return torch.from_numpy(encode_covariates(adata.obs.iloc[rows], self.recipe)).to(self.device)
+
+    # ----------------------------------------------------------------------------------------------------------- files
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model to ``folder`` (made if need be) as model.safetensors and model.json."""
+        tensors = self.network.state_dict() | {"means": torch.from_numpy(self.means), "mask": self._mask}
+        record = {
+            "seed": self.seed,
+            "settings": self.settings,
+            "genes": list(self.genes),
+            "names": self.names,
+            "covariates": self.recipe,
+            "outcome": asdict(self.outcome),
+        }
+        io.write_model(folder, record, tensors)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu") -> Self:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        UserError
+            If the files are missing, truncated, of another format, or do not fit each other.
+        """
+        record, tensors = io.read_model(folder)
+        model = cls(seed=record["seed"], device=device, **record["settings"])
+        model.genes = pd.Index(record["genes"])
+        model.names = record["names"]
+        model.recipe = record["covariates"]
+        model.outcome = Outcome(**record["outcome"])
+        model.means = tensors.pop("means").numpy()
+        model.mask = tensors.pop("mask").numpy()
+        with torch.random.fork_rng(devices=[]):
+            model.build()
+        try:
+            model.network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise UserError(f"{folder}: {io.TENSORS} and {io.RECORD} are not of one model; save it again") from error
+        return model
+
+
+def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], np.ndarray]:
+    """Names of the gene sets and their annotation matrix I, bool, shape (n_genes, n_sets).
+
+    Raises
+    ------
+    UserError
+        If they are missing or do not fit each other or the data.
+    """
+    if mask is None:
+        return [], np.zeros((adata.n_vars, 0), bool)
+    if mask not in adata.varm or names not in adata.uns:
+        raise UserError(f"varm[{mask!r}] and uns[{names!r}] must hold the gene sets (mask=None: no annotated factors)")
+    sets = adata.varm[mask]
+    sets = np.asarray(sets.toarray() if sparse.issparse(sets) else sets)
+    if not np.isin(sets, (0, 1)).all():
+        raise UserError(f"varm[{mask!r}] should hold true and false only")
+    found = [str(name) for name in adata.uns[names]]
+    if len(found) != sets.shape[1]:
+        raise UserError(f"uns[{names!r}] has {len(found)} names, varm[{mask!r}] {sets.shape[1]} columns")
+    return found, sets.astype(bool)
+
+
+def factor_names(sets: list[str], settings: dict[str, Any]) -> list[str]:
+    """Names of all factors: the gene sets', then sparse_1, sparse_2, ... and dense_1, dense_2, ..."""
+    names = [*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(settings[f"n_{kind}"]))]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"two factors would be called {twice[0]!r}; rename the gene set")
+    return names
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device: {name!r} should be cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: cuda was asked for and there is none here; say cpu")
+    return torch.device(name)

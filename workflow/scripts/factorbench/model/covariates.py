@@ -1,0 +1,83 @@
+"""Observed covariates (X of eq. 2) as numbers: categories one-hot, numbers standardised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..contracts import UserError
+
+
+def learn_covariates(obs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    """How each column of ``obs`` in ``names`` becomes numbers.
+
+    Returns
+    -------
+    list of dict
+        For a category ``name`` and ``levels`` (text, those that occur, in order); for a number ``name``, ``mean`` and
+        ``scale`` (standard deviation; 1 for a constant).
+    """
+    return [_learn(_column(obs, name), name) for name in names]
+
+
+def _learn(column: pd.Series, name: str) -> dict[str, Any]:
+    if _is_number(column):
+        return {"name": name, "mean": float(column.mean()), "scale": float(column.std(ddof=0)) or 1.0}
+    return {"name": name, "levels": sorted(column.astype(str).unique())}
+
+
+def encode_covariates(obs: pd.DataFrame, recipe: list[dict[str, Any]]) -> np.ndarray:
+    """X of eq. 2 for the cells of ``obs``: float32, shape (n_cells, n_covariates), one column a level or number.
+
+    Raises
+    ------
+    UserError
+        If a column is missing, has missing values, is not a number where the recipe says so, or has a category that was
+        not there when the recipe was learned.
+    """
+    parts = [np.zeros((len(obs), 0), np.float32)]
+    for item in recipe:
+        column = _column(obs, item["name"])
+        parts.append(_one_hot(column, item) if "levels" in item else _standardised(column, item))
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def width(recipe: list[dict[str, Any]]) -> int:
+    """Number of columns that `encode_covariates` makes."""
+    return sum(len(item["levels"]) if "levels" in item else 1 for item in recipe)
+
+
+def _one_hot(column: pd.Series, item: dict[str, Any]) -> np.ndarray:
+    codes = pd.Index(item["levels"]).get_indexer(column.astype(str))
+    if (codes < 0).any():
+        unknown = sorted(set(column.astype(str)[codes < 0]))
+        raise UserError(
+            f"obs[{item['name']!r}]: the model was not fitted on {', '.join(unknown[:5])} "
+            f"(it knows {', '.join(item['levels'][:10])}); leave these cells out or fit again with them"
+        )
+    return np.eye(len(item["levels"]), dtype=np.float32)[codes]
+
+
+def _standardised(column: pd.Series, item: dict[str, Any]) -> np.ndarray:
+    if not _is_number(column):
+        raise UserError(f"obs[{item['name']!r}]: the model was fitted on numbers, this column is {column.dtype}")
+    return (column.to_numpy(np.float64)[:, None] - item["mean"]) / item["scale"]
+
+
+def _column(obs: pd.DataFrame, name: str) -> pd.Series:
+    if name not in obs:
+        raise UserError(f"obs has no column {name!r} for a covariate (there are: {', '.join(map(str, obs.columns))})")
+    column = obs[name]
+    missing = column.isna() | (np.isinf(column.to_numpy(np.float64)) if _is_number(column) else False)
+    if missing.any():
+        raise UserError(
+            f"obs[{name!r}]: {int(missing.sum())} cells have no (finite) value; "
+            f"a covariate must be known for every cell"
+        )
+    return column
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)

@@ -1,0 +1,78 @@
+"""The network of eqs. 1 and 2: a nonlinear encoder, a linear decoder, and covariates beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Y ~ f(Y) W' + d(e(X)).
+
+    Parameters
+    ----------
+    n_genes, n_factors, n_covariates
+        Columns of Y, W and X.
+    hidden
+        Widths of the hidden layers of the encoder f: each Linear, BatchNorm, ELU, Dropout; its last layer is linear.
+    dropout
+        Share of hidden units dropped in training.
+    covariate_hidden
+        Widths of the encoder e, whose mirror is the decoder d; empty: d(e(X)) = X Phi'.
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_factors: int,
+        hidden: Sequence[int] = (400, 400),
+        dropout: float = 0.2,
+        n_covariates: int = 0,
+        covariate_hidden: Sequence[int] = (),
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise([n_genes, *hidden]):
+            # BatchNorm takes out the mean, so a bias before it has no gradient but rounding errors, which Adam would
+            # turn into steps of full size.
+            layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ELU(), nn.Dropout(dropout)]
+        self.encoder = nn.Sequential(*layers, nn.Linear([n_genes, *hidden][-1], n_factors))
+        self.decoder = nn.Linear(n_factors, n_genes, bias=False)
+        nn.init.normal_(self.decoder.weight, std=n_factors**-0.5)
+        self.covariates = covariate_network(n_covariates, n_genes, covariate_hidden) if n_covariates else None
+
+    @property
+    def loadings(self) -> nn.Parameter:
+        """W of eq. 1, shape (n_genes, n_factors)."""
+        return self.decoder.weight
+
+    def forward(self, expression: Tensor, covariates: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores f(Y), shape (n_cells, n_factors), and the fit f(Y) W' + d(e(X)), shape (n_cells, n_genes)."""
+        scores = self.encoder(expression)
+        fitted = self.decoder(scores)
+        if self.covariates is not None:
+            fitted = fitted + self.covariates(covariates)
+        return scores, fitted
+
+
+def covariate_network(n_covariates: int, n_genes: int, hidden: Sequence[int]) -> nn.Module:
+    """d(e(X)) of eq. 2: X Phi' where ``hidden`` is empty, else an encoder and a decoder with ELU between layers."""
+    if not hidden:
+        return nn.Linear(n_covariates, n_genes, bias=False)
+    return nn.Sequential(_elu_layers([n_covariates, *hidden]), nn.ELU(), _elu_layers([*hidden[::-1], n_genes]))
+
+
+def _elu_layers(widths: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@torch.no_grad()
+def zero_outside(loadings: Tensor, mask: Tensor) -> None:
+    """Set annotated loadings (the first columns) outside ``mask``, shape (n_genes, n_sets), to zero in place."""
+    loadings[:, : mask.shape[1]] *= mask

@@ -1,0 +1,83 @@
+"""The objective, eq. 3, by terms: shared by training, evaluation and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from .prox import group_penalty, l1_penalty
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+def smooth_terms(expression: Tensor, fitted: Tensor, scores: Tensor, lambda0: float) -> Tensor:
+    """The two terms of F, the differentiable part of eq. 3, as means over the cells given.
+
+    Parameters
+    ----------
+    expression, fitted
+        Centred expression Y and the model's f(Y) W' (+ covariates), shape (n_cells, n_genes).
+    scores
+        f(Y), shape (n_cells, n_factors).
+
+    Returns
+    -------
+    Tensor
+        Squared error of the reconstruction, and lambda0 times the squared norm of the scores, shape (2,).
+    """
+    return torch.stack([mse_loss(fitted, expression, reduction="sum"), lambda0 * scores.square().sum()]) / len(scores)
+
+
+def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float) -> dict[str, float]:
+    """Eq. 3 by terms, lambdas included.
+
+    Parameters
+    ----------
+    smooth
+        `smooth_terms`, shape (2,).
+    loadings, weights
+        W and the lambdas of R1 for each of its entries (`prox.l1_weights`), shape (n_genes, n_factors).
+
+    Returns
+    -------
+    dict
+        ``reconstruction`` (mean squared error of a cell, summed over genes), ``scores`` (lambda0 term), ``genes``
+        (lambda1 and lambda2 terms, R1 of eq. 5), ``factors`` (lambda3 term, R2 of eq. 6) and ``objective``, their sum.
+    """
+    with torch.no_grad():
+        terms = {
+            "reconstruction": smooth[0].item(),
+            "scores": smooth[1].item(),
+            "genes": l1_penalty(loadings, weights).item(),
+            "factors": lambda3 * group_penalty(loadings).item(),
+        }
+    return terms | {"objective": sum(terms.values())}
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network,
+    blocks: Iterable[tuple[Tensor, Tensor | None]],
+    weights: Tensor,
+    settings: dict[str, Any],
+) -> dict[str, float]:
+    """Eq. 3 by terms on all cells, in evaluation mode.
+
+    Parameters
+    ----------
+    blocks
+        Centred expression and covariates (or ``None``) of a block of cells after the other.
+    """
+    network.eval()
+    sums, n_cells = 0, 0
+    for expression, covariates in blocks:
+        scores, fitted = network(expression, covariates)
+        # Double, so that the mean over many cells does not depend on the size of the blocks.
+        sums = sums + len(scores) * smooth_terms(expression, fitted, scores, settings["lambda0"]).double()
+        n_cells += len(scores)
+    return objective(sums / n_cells, network.loadings, weights, settings["lambda3"])

@@ -1,0 +1,81 @@
+"""Every setting of the autoencoder: default, meaning, range. The defaults are the authors' for the Kang data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..contracts import UserError
+from ..registry import Param, Spec, resolve
+
+PARAMS: dict[str, Param] = {
+    "n_sparse": Param(0, "number of sparse unannotated factors", minimum=0),
+    "n_dense": Param(0, "number of dense factors", minimum=0),
+    "lambda0": Param(0.1, "weight of the squared L2 norm of the scores, eq. 3", minimum=0),
+    "lambda1": Param(0.93, "weight of the L1 norm of annotated loadings outside their gene set, eq. 5", minimum=0),
+    "lambda2": Param(0.43, "weight of the L1 norm of the loadings of sparse factors, eq. 5", minimum=0),
+    "lambda3": Param(0.57, "weight of the group lasso on the loadings of every factor, eqs. 4 and 6", minimum=0),
+    "hidden": Param(
+        [400, 400], "widths of the hidden layers of the encoder, empty for a linear one", types=(list, tuple)
+    ),
+    "dropout": Param(0.2, "share of hidden units dropped in training", minimum=0, maximum=0.99),
+    "init": Param(
+        "normal",
+        "initial loadings: N(0, 1/n_factors), or the same and zero outside the mask",
+        choices=("normal", "mask"),
+    ),
+    "optimizer": Param(
+        "adam", "adam as the authors, or sgd: the plain update of eq. 7; the prox follows each", choices=("adam", "sgd")
+    ),
+    "learning_rate": Param(1e-3, "step size eta, also of the prox (threshold eta * lambda)", minimum=1e-12),
+    "batch_size": Param(62, "cells a mini-batch", minimum=2),
+    "epochs": Param(30, "passes over all cells, the most there may be", minimum=1),
+    "center": Param(True, "whether genes are centred by their means over the cells of the fit (never scaled)"),
+    "patience": Param(
+        0,
+        "epochs without a better objective after which training stops at the best one; 0: no early stopping",
+        minimum=0,
+    ),
+    "tolerance": Param(1e-3, "relative decrease of the objective that counts as better", minimum=0, maximum=1),
+    "covariates": Param([], "columns of obs explained additively, eq. 2: categories or numbers", types=(list, tuple)),
+    "covariate_hidden": Param(
+        [],
+        "widths of the covariates' encoder, its last the code, mirrored by their decoder; empty: a linear map",
+        types=(list, tuple),
+    ),
+}
+
+
+def check_settings(given: dict[str, Any], where: str = "InterpretableAutoencoder") -> dict[str, Any]:
+    """All settings: the ``given`` ones checked, the others at their defaults.
+
+    Raises
+    ------
+    UserError
+        If a setting is unknown, of the wrong type or out of its range.
+    """
+    settings = resolve(Spec(name="the autoencoder", title="", params=PARAMS), given, where)
+    for key, value in settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}.{key}: {value!r} should be finite")
+    for key in ("hidden", "covariate_hidden"):
+        if not all(isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in settings[key]):
+            raise UserError(f"{where}.{key}: {settings[key]!r} should be a list of whole numbers above zero")
+        settings[key] = list(settings[key])
+    if not all(isinstance(name, str) for name in settings["covariates"]):
+        raise UserError(f"{where}.covariates: {settings['covariates']!r} should be a list of names of columns of obs")
+    settings["covariates"] = list(settings["covariates"])
+    return settings
+
+
+def check_size(n_cells: int, n_genes: int, n_sets: int, settings: dict[str, Any]) -> None:
+    """Raise `UserError` if data of this size cannot be fitted with these settings."""
+    if n_genes == 0:
+        raise UserError("the data have no genes")
+    if n_sets + settings["n_sparse"] + settings["n_dense"] == 0:
+        raise UserError("no factors: give gene sets, or set n_sparse or n_dense above zero")
+    if n_cells < settings["batch_size"]:
+        raise UserError(
+            f"batch_size: {settings['batch_size']} cells a batch, but the data have {n_cells}; "
+            f"lower batch_size or take more cells"
+        )
