@@ -287,7 +287,9 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
     scores = np.asarray(factors.scores, np.float32)
     loadings = np.asarray(factors.loadings, np.float32)
     mask = np.asarray(factors.mask, bool)
-    if scores.shape[0] != data.n_obs or loadings.shape[0] != data.n_vars or mask.shape != loadings.shape:
+    n_factors = len(factors.table)
+    shapes = (data.n_obs, n_factors), (data.n_vars, n_factors), (data.n_vars, n_factors)
+    if (scores.shape, loadings.shape, mask.shape) != shapes:
         raise ContractError(
             f"shapes of scores {scores.shape}, loadings {loadings.shape}, mask {mask.shape} do not fit "
             f"{data.n_obs} cells and {data.n_vars} genes"

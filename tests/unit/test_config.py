@@ -1,0 +1,143 @@
+"""The config: defaults, inheritance, and one clear line for every mistake."""
+
+import copy
+
+import pytest
+import yaml
+from factorbench import config as settings
+from factorbench.contracts import UserError
+
+from tests.planted import ROOT
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_the_default_config_resolves_and_is_not_changed(config):
+    before = copy.deepcopy(config)
+    resolved = settings.resolve(config)
+    assert config == before
+    assert resolved["datasets"]["kang"]["target_sum"] == 10000
+    assert resolved["metrics"]["separation"]
+    assert resolved["left_out"] == []
+
+
+def test_every_default_run_is_planned_once(config):
+    config["runs"].append(config["runs"][0])
+    runs = settings.planned(settings.resolve(config))
+    assert len(runs) == len(set(runs))
+    assert ("kang", "ae", 2) in runs
+
+
+def test_a_derived_dataset_shares_files_and_raw_data(config):
+    config["datasets"]["again"] = {"from": "kang_small", "n_cells": 400}
+    config["datasets"]["other"] = {"from": "kang", "options": {"layer": "counts"}}
+    resolved = settings.resolve(config)["datasets"]
+    assert (resolved["again"]["group"], resolved["again"]["raw"]) == ("kang", "kang")
+    assert resolved["again"]["n_top_genes"] == resolved["kang_small"]["n_top_genes"]
+    assert (resolved["other"]["group"], resolved["other"]["raw"]) == ("kang", "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(90, 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86400), (None, None)]
+)
+def test_durations(text, seconds):
+    assert settings.seconds(text) == seconds
+
+
+def change(*path, to):
+    def mistake(config):
+        entry = config
+        for key in path[:-1]:
+            entry = entry[key]
+        entry[path[-1]] = to
+
+    return mistake
+
+
+MISTAKES = {
+    "unknown key": (change("datasets", "kang", "lables", to={}), ["datasets.kang.lables", "unknown key", "labels"]),
+    "unknown key at the top": (change("dataset", to={}), ["dataset", "unknown key", "datasets"]),
+    "missing key": (change("gene_sets", "reactome", to={}), ["gene_sets.reactome", "'file' is missing"]),
+    "wrong type": (change("datasets", "kang", "n_top_genes", to="many"), ["datasets.kang.n_top_genes", "integer"]),
+    "wrong choice": (change("device", to="gpu"), ["device", "cuda"]),
+    "bad hash": (change("datasets", "kang", "files", "counts", "sha256", to="abc"), ["files.counts.sha256"]),
+    "name that is a path": (change("datasets", "../kang", to={}), ["../kang", "letters"]),
+    "empty runs": (change("runs", to=[]), ["runs", "empty"]),
+    "unknown dataset": (change("runs", 0, "datasets", to=["kamg"]), ["runs[0].datasets", "kang"]),
+    "unknown method": (change("runs", 0, "methods", to=["aee"]), ["runs[0].methods", "ae"]),
+    "unknown implementation": (
+        change("methods", "ae", "use", to="interpretable"),
+        ["methods.ae.use", "interpretable_ae"],
+    ),
+    "unknown parameter": (
+        change("methods", "ae", "params", to={"lamda1": 1.0}),
+        ["methods.ae.params.lamda1", "lambda1"],
+    ),
+    "parameter of a wrong type": (change("methods", "ae", "params", to={"lambda1": "a"}), ["lambda1", "float"]),
+    "parameter out of range": (change("methods", "ae", "params", to={"lambda1": -1}), ["lambda1", "at least"]),
+    "unknown reader": (change("datasets", "kang", "reader", to="h5"), ["datasets.kang.reader", "h5ad"]),
+    "unknown reader option": (change("datasets", "kang", "options", to={"x": 1}), ["datasets.kang.options.x"]),
+    "unknown metric": (change("metrics", to={"separate": {}}), ["metrics.separate", "separation"]),
+    "unknown gene sets": (change("datasets", "kang", "gene_sets", to="reactom"), ["kang.gene_sets", "reactome"]),
+    "contrast on no label": (
+        change("datasets", "kang", "contrast", "label", to="stim"),
+        ["contrast.label", "condition"],
+    ),
+    "zeroed_by no label": (change("datasets", "kang", "zeroed_by", to="stim"), ["zeroed_by", "condition"]),
+    "from nowhere": (change("datasets", "kang_small", "from", to="kan"), ["kang_small.from", "kang"]),
+    "from itself": (change("datasets", "kang", "from", to="kang_small"), ["circle"]),
+    "two of a name": (change("datasets", "reactome", to={"from": "kang"}), ["gene_sets.reactome", "rename"]),
+    "figure of an unknown dataset": (change("figures", "figure1a", "dataset", to="kong"), ["figure1a.dataset", "kang"]),
+    "figure of an unknown label": (
+        change("figures", "figure1a", "colour", to="donor"),
+        ["figure1a.colour", "condition"],
+    ),
+    "figure of an unknown kind": (change("figures", "figure1a", "kind", to="pie"), ["figure1a.kind", "scatter"]),
+    "bad duration": (change("methods", "fsclvm", "budget", to="soon"), ["methods.fsclvm.budget"]),
+    "unknown reference": (change("report", to={"reference": "aee"}), ["report.reference", "ae"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_one_line(config, name):
+    mistake, words = MISTAKES[name]
+    mistake(config)
+    with pytest.raises(UserError) as error:
+        settings.resolve(config, "mine.yaml")
+    message = str(error.value)
+    assert message.startswith("mine.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_what_is_not_run_is_left_out_of_figures_and_said(config):
+    config["runs"] = [{"datasets": ["kang_small"], "methods": ["ae", "fsclvm"]}]
+    resolved = settings.resolve(config)
+    assert set(resolved["figures"]) == {"figure2", "runtime"}
+    assert resolved["figures"]["figure2"]["methods"] == ["ae", "fsclvm"]
+    assert any("figure1a" in line and "not drawn" in line for line in resolved["left_out"])
+    assert any("figure2" in line and "random_mask" in line for line in resolved["left_out"])
+
+
+def test_every_setting_is_documented():
+    """Every key a user can write has a description, or a name that the schema's own text explains."""
+    schema = settings.schema()
+    plain = {"title", "caption", "kind", "datasets", "methods", "dataset", "method", "terms", "seed", "sha256", "url"}
+
+    def undocumented(rules, path):
+        for key, rule in rules.get("properties", {}).items():
+            target = schema["$defs"].get(rule.get("$ref", "").rsplit("/", 1)[-1], {})
+            if key not in plain and not rule.get("description") and not target.get("description"):
+                yield f"{path}.{key}"
+            yield from undocumented(rule, f"{path}.{key}")
+            items = rule.get("items", {})
+            yield from undocumented(items, f"{path}.{key}[]")
+
+    missing = [*undocumented(schema, "")]
+    for name, rules in schema["$defs"].items():
+        missing += undocumented(rules, name)
+    assert not missing

@@ -1,0 +1,123 @@
+"""Files between rules: what is written is checked, whole or not at all, and read back the same."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from factorbench import contracts
+from factorbench.contracts import ContractError, Factors
+
+from tests.planted import planted
+
+
+def factors(data, **changes):
+    """A valid result on ``data``: one annotated factor that is on, one that is off, one dense."""
+    random = np.random.default_rng(0)
+    loadings = random.normal(size=(data.n_vars, 3)).astype(np.float32)
+    mask = np.zeros((data.n_vars, 3), bool)
+    mask[:, :2] = data.varm["mask"][:, :2]
+    loadings[:, 1] = 0
+    table = pd.DataFrame(
+        {
+            "name": ["SET_0", "SET_1", "dense_1"],
+            "kind": ["annotated", "annotated", "dense"],
+            "active": [True, False, True],
+        }
+    )
+    values = {"scores": random.normal(size=(data.n_obs, 3)), "loadings": loadings, "table": table, "mask": mask}
+    return Factors(**{**values, **changes})
+
+
+def test_factors_come_back_as_written(tmp_path):
+    data = planted()
+    given = factors(data, offset=np.arange(data.n_vars), history=[{"loss": 1.0}, {"loss": float("nan")}])
+    contracts.write_factors(tmp_path / "f.h5ad", given, data)
+    read = contracts.read_factors(tmp_path / "f.h5ad")
+    table = read.uns["factors"]
+    sign = table["sign"].to_numpy()
+    assert np.allclose(read.obsm["scores"] * sign, given.scores, atol=1e-6)
+    assert np.allclose(read.varm["loadings"] * sign, given.loadings)
+    assert np.allclose(table["relevance"], np.linalg.norm(given.loadings, axis=0))
+    assert list(table["active"]) == [True, False, True]
+    assert json.loads(read.uns["history"]) == [{"loss": 1.0}, {"loss": None}]
+    assert list(read.obs_names) == list(data.obs_names)
+
+
+def test_signs_make_the_loadings_inside_the_mask_sum_to_a_positive_number():
+    mask = np.array([[True, False, False], [True, False, False], [False, False, False]])
+    loadings = np.array([[-2, -1, 1], [1, 0, 1], [9, 0, 1]])
+    assert contracts.factor_signs(loadings, mask).tolist() == [-1, -1, 1]
+
+
+def test_an_empty_result_is_valid(tmp_path):
+    data = planted()
+    contracts.write_factors(tmp_path / "f.h5ad", contracts.no_factors(data.n_obs, data.n_vars, "timeout", "late"), data)
+    assert contracts.read_factors(tmp_path / "f.h5ad").obsm["scores"].shape == (data.n_obs, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": np.zeros((120, 2))},
+        {"scores": np.full((120, 3), np.nan)},
+        {"loadings": np.ones((60, 3))},
+        {"table": pd.DataFrame({"name": ["a", "a", "b"], "kind": "dense", "active": True})},
+        {"table": pd.DataFrame({"name": ["a", "b", "c"], "kind": "deep", "active": True})},
+        {"status": "fine"},
+    ],
+    ids=["shape", "not finite", "off but not zero", "two of a name", "unknown kind", "unknown status"],
+)
+def test_an_invalid_result_is_not_written(tmp_path, change):
+    data = planted()
+    with pytest.raises(ContractError):
+        contracts.write_factors(tmp_path / "f.h5ad", factors(data, **change), data)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["dense", "float64", "nan", "names", "mask", "label", "record"])
+def test_invalid_prepared_data_are_not_written(tmp_path, fault):
+    data = planted()
+    if fault == "dense":
+        data.X = data.X.toarray()
+    elif fault == "float64":
+        data.X = data.X.astype(np.float64)
+    elif fault == "nan":
+        data.X.data[0] = np.nan
+    elif fault == "names":
+        data.obs_names = ["same"] * data.n_obs
+    elif fault == "mask":
+        data.varm["mask"] = data.varm["mask"] & False
+    elif fault == "label":
+        data.obs["condition"] = data.obs["condition"].astype(str)
+    elif fault == "record":
+        data.uns["factorbench"] = "{}"
+    with pytest.raises(ContractError):
+        contracts.write_prepared(tmp_path / "p.h5ad", data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail():
+        with contracts.atomic(path) as part:
+            part.write_text("new, half-writ")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tables_keep_names_that_look_like_missing_values(tmp_path):
+    table = pd.DataFrame({"factor": ["NA", "null", "nan"], "value": [1.5, np.nan, 2.0]})
+    contracts.write_table(tmp_path / "t.tsv.gz", table)
+    pd.testing.assert_frame_equal(contracts.read_table(tmp_path / "t.tsv.gz"), table)
+
+
+def test_json_has_no_word_for_what_is_not_a_number(tmp_path):
+    contracts.write_json(tmp_path / "a.json", {"a": np.float32("inf"), "b": [np.int64(3)]})
+    assert contracts.read_json(tmp_path / "a.json") == {"a": None, "b": [3]}

@@ -1,0 +1,172 @@
+"""One run: what is recorded, and that every way to end has a name."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from factorbench import contracts, run
+from factorbench.contracts import UserError
+
+from tests.planted import ROOT, planted
+
+METHODS = {
+    "sleeper": """
+        import subprocess, time
+        def fit(data, params, seed, device, budget):
+            subprocess.Popen(["sleep", "300"])
+            print("asleep", flush=True)
+            time.sleep(300)
+        """,
+    "crash": """
+        def fit(data, params, seed, device, budget):
+            raise ZeroDivisionError("by design")
+        """,
+    "mistake": """
+        from ..contracts import UserError
+        def fit(data, params, seed, device, budget):
+            raise UserError("params.x: too small; make it larger")
+        """,
+    "suicide": """
+        import os, signal
+        def fit(data, params, seed, device, budget):
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package with methods that end in ways that ours do not."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(ROOT / "workflow/scripts/factorbench", folder / "factorbench")
+    for name, text in METHODS.items():
+        spec = f"from ..registry import MethodSpec\nSPEC = MethodSpec(name={name!r}, title={name!r})\n"
+        (folder / f"factorbench/methods/{name}.py").write_text(spec + textwrap.dedent(text))
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path):
+    contracts.write_prepared(tmp_path / "prepared.h5ad", planted())
+    return {
+        "dataset": "planted",
+        "method": "mine",
+        "use": "gene_set_mean",
+        "params": {},
+        "seed": 3,
+        "device": "cpu",
+        "threads": 1,
+        "budget_seconds": None,
+        "timeout_seconds": None,
+        "prepared": str(tmp_path / "prepared.h5ad"),
+        **{key: str(tmp_path / "out" / name) for key, name in zip(*OUTPUTS, strict=True)},
+    }
+
+
+OUTPUTS = (("factors", "run", "model"), ("factors.h5ad", "run.json", "model"))
+
+
+def supervise(package, job, tmp_path, **popen):
+    """`run.supervise` of the copied package, in a Python of its own."""
+    contracts.write_json(tmp_path / "job.json", job)
+    text = "import sys; from factorbench.run import *; supervise(sys.argv[1], lambda b: sys.stderr.buffer.write(b))"
+    command = [sys.executable, "-c", text, str(tmp_path / "job.json")]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **popen)
+
+
+def test_a_run_is_recorded_whole(job):
+    record = run.execute(job)
+    contracts.check_run(record)
+    assert contracts.read_json(job["run"]) == json.loads(json.dumps(record))
+    assert record["status"] == "ok"
+    assert 0 < record["fit_seconds"] < 60
+    assert record["peak_memory_mb"] > 10
+    assert record["inputs"]["prepared"] == run.sha256(job["prepared"])
+    assert record["versions"]["numpy"] == np.__version__
+    factors = contracts.read_factors(job["factors"])
+    assert record["n_factors"] == factors.obsm["scores"].shape[1] > 0
+
+
+def test_a_run_can_be_replayed_by_hand(job, tmp_path):
+    contracts.write_json(tmp_path / "job.json", job)
+    command = [sys.executable, "-m", "factorbench.run", str(tmp_path / "job.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("ok: ")
+    first = contracts.read_factors(job["factors"]).obsm["scores"]
+    assert np.array_equal(first, contracts.read_factors(job["factors"]).obsm["scores"])
+
+
+def test_a_timeout_kills_all_it_started_and_leaves_a_valid_empty_result(package, job, tmp_path):
+    job |= {"use": "sleeper", "timeout_seconds": 6.0}
+    process = supervise(package, job, tmp_path)
+    assert process.wait(60) == 0, process.stderr.read()
+    record = contracts.read_json(job["run"])
+    contracts.check_run(record)
+    assert record["status"] == "timeout"
+    assert "6 s" in record["reason"]
+    assert contracts.read_factors(job["factors"]).obsm["scores"].shape == (planted().n_obs, 0)
+    assert not left_running(job)
+
+
+def test_a_process_killed_from_outside_is_recorded(package, job, tmp_path):
+    process = supervise(package, job | {"use": "suicide"}, tmp_path)
+    assert process.wait(60) == 0, process.stderr.read()
+    assert contracts.read_json(job["run"])["status"] == "killed"
+
+
+@pytest.mark.parametrize(("use", "words"), [("crash", "ZeroDivisionError"), ("mistake", "error: params.x: too small")])
+def test_a_failure_is_loud_and_leaves_nothing(package, job, tmp_path, use, words):
+    process = supervise(package, job | {"use": use}, tmp_path)
+    assert process.wait(60) != 0
+    assert words in process.stderr.read()
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_cancelled_run_takes_its_processes_along(package, job, tmp_path):
+    """SIGINT, as a terminal or Snakemake sends it, while the method sleeps."""
+    process = supervise(package, job | {"use": "sleeper"}, tmp_path)
+    for line in process.stderr:
+        if "asleep" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) != 0
+    assert not (tmp_path / "out" / "run.json").exists()
+    assert not left_running(job)
+
+
+def left_running(job):
+    """Command lines of processes that still run this job (looked for a moment, since killing takes one)."""
+    for _ in range(50):
+        found = subprocess.run(
+            ["pgrep", "-f", f"factorbench.run {job['prepared'].rsplit('/', 1)[0]}"], capture_output=True
+        )
+        if not found.stdout:
+            return []
+        time.sleep(0.1)
+    return found.stdout.decode().split()
+
+
+def test_a_missing_key_of_a_job_is_named(tmp_path, capsys):
+    contracts.write_json(tmp_path / "job.json", {"dataset": "x"})
+    assert run.main([str(tmp_path / "job.json")]) == run.EXIT_USER_ERROR
+    assert "the job lacks method" in capsys.readouterr().err
+
+
+def test_the_gpu_is_taken_only_where_there_is_one():
+    import torch
+
+    assert run.choose_device("cpu", "optional") == "cpu"
+    assert run.choose_device("cuda", "none") == "cpu"
+    if not torch.cuda.is_available():
+        assert run.choose_device("auto", "optional") == "cpu"
+        with pytest.raises(UserError, match="device"):
+            run.choose_device("cuda", "optional")
