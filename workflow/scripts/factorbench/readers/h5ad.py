@@ -1,0 +1,74 @@
+"""Counts in an h5ad file of any age, dense or sparse."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts import UserError
+from ..registry import Param, Spec, nearest
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy import sparse
+
+SPEC = Spec(
+    name="h5ad",
+    title="AnnData file",
+    url="https://anndata.readthedocs.io",
+    params={"layer": Param("", "where the counts are: a layer's name, raw (.raw.X) or nothing (X)")},
+)
+
+CHUNK = 2_000
+"""Cells turned from dense to sparse at a time: bounds the memory, 2,000 x 20,000 float32 are 160 MB."""
+
+
+def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
+    """Read counts, all columns of ``obs`` and the names of cells and genes from the one file of the dataset.
+
+    Returns
+    -------
+    AnnData
+        ``X`` CSR, shape (n_cells, n_genes), in the type it is stored in; names as found.
+
+    Raises
+    ------
+    UserError
+        If there is not exactly one file, it is not a whole h5ad file, or it lacks the layer.
+    """
+    import anndata
+    import h5py
+
+    if len(files) != 1:
+        raise UserError(f"files: the reader h5ad needs exactly one file, not {len(files)} ({', '.join(files)})")
+    (path,) = files.values()
+    layer = options["layer"]
+    try:
+        found = anndata.read_h5ad(path, backed="r")
+        try:
+            known = ["X", *(["raw"] if found.raw is not None else []), *found.layers]
+            if (layer or "X") not in known:
+                raise UserError(f"{path}: options.layer: there is no {layer!r}{nearest(layer, known)}")
+            genes = found.raw.var if layer == "raw" else found.var
+            obs = found.obs
+        finally:
+            found.file.close()
+        with h5py.File(path) as file:
+            counts = to_csr(file[{"": "X", "X": "X", "raw": "raw/X"}.get(layer, f"layers/{layer}")])
+    except (OSError, KeyError, TypeError, ValueError, zlib.error) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: not a whole h5ad file ({reason}); delete it to have it fetched again") from None
+    return anndata.AnnData(counts, obs=obs.copy(), var=genes[[]].copy())
+
+
+def to_csr(stored: Any) -> sparse.csr_matrix:
+    """A matrix of an open h5ad file (a dense dataset, or a group that holds a sparse one) as CSR."""
+    import h5py
+    from anndata.io import sparse_dataset
+    from scipy import sparse
+
+    if isinstance(stored, h5py.Group):
+        return sparse.csr_matrix(sparse_dataset(stored).to_memory())
+    rows = [sparse.csr_matrix(stored[start : start + CHUNK]) for start in range(0, stored.shape[0], CHUNK)]
+    return sparse.vstack(rows, format="csr") if rows else sparse.csr_matrix(stored.shape, dtype=stored.dtype)
