@@ -74,10 +74,10 @@ def code(*parts):
 def method_code(wildcards):
     """A method's own file and the modules of factorbench it says it imports."""
     spec = registry.load("method", method(wildcards)["use"]).SPEC
-    imports = [
-        name.removeprefix("factorbench.").replace(".", "/") for name in spec.imports if name.startswith("factorbench.")
-    ]
-    return code(f"methods/{spec.name}.py", *(part for name in imports for part in (f"{name}.py", f"{name}/*.py")))
+    own = [os.path.join(*name.split(".")[1:]) for name in spec.imports if name.startswith("factorbench.")]
+    return code(
+        f"methods/{spec.name}.py", *(part for name in own for part in (f"{name}*.py", os.path.join(name, "*.py")))
+    )
 
 
 def metric_code(wildcards):
@@ -114,4 +114,4 @@ def figure_tables(wildcards):
     """The tidy tables that a figure is drawn from."""
     if figure(wildcards)["kind"] == "scatter":
         return {"cells": f"results/tables/cells_{wildcards.figure}.tsv.gz"}
-    return {"runs": "results/tables/runs.tsv", "scores": "results/tables/scores.tsv"}
+    return {name: f"results/tables/{name}.tsv" for name in ("runs", "runtime", "scores")}

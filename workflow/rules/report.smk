@@ -8,18 +8,18 @@ rule collect:
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
         code=code("tables.py"),
     output:
-        report(
-            expand("results/tables/{table}.tsv", table=TABLES),
-            caption="../report/tables.rst",
-            category="Tables",
-        ),
+        runs=report("results/tables/runs.tsv", caption="../report/tables.rst", category="Tables"),
+        runtime=report("results/tables/runtime.tsv", caption="../report/tables.rst", category="Tables"),
+        separation=report("results/tables/separation.tsv", caption="../report/tables.rst", category="Tables"),
+        top_pathways=report("results/tables/top_pathways.tsv", caption="../report/tables.rst", category="Tables"),
+        scores=report("results/tables/scores.tsv", caption="../report/tables.rst", category="Tables"),
     log:
         "results/logs/collect.log",
     conda:
         ENVIRONMENT
     params:
-        report=config["report"],
-        titles={name: entry["title"] for name, entry in config["methods"].items()},
+        reference=config["report"]["reference"],
+        top=config["report"]["top"],
     script:
         "../scripts/collect.py"
 
@@ -58,7 +58,6 @@ rule draw:
         ENVIRONMENT
     params:
         figure=figure,
-        titles={name: entry["title"] for name, entry in config["methods"].items()},
     script:
         "../scripts/draw.py"
 

@@ -1,0 +1,158 @@
+"""A small benchmark on planted data, in a copy of the project, run by Snakemake as a user would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from factorbench.run import sha256
+
+from tests.planted import ROOT
+
+PARTS = ["Snakefile", "config.yaml", "workflow", "envs", "profiles"]
+
+
+class Bench:
+    """A copy of the project in ``folder`` with a config of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for part in PARTS:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+
+    def write_config(self, config: dict) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        """Run Snakemake here; return all it printed."""
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if check:
+            assert done.returncode == 0, done.stdout[-5000:]
+        else:
+            assert done.returncode != 0, done.stdout[-5000:]
+        return done.stdout
+
+    def result(self, path: str) -> Path:
+        return self.folder / "results" / path
+
+    def files(self) -> set[str]:
+        """Every file under results/ and resources/ but for logs and Snakemake's own."""
+        found = (p for top in ("results", "resources") for p in (self.folder / top).rglob("*") if p.is_file())
+        return {str(p.relative_to(self.folder)) for p in found if "/logs/" not in str(p)}
+
+
+def planted_counts(n_cells: int = 300, n_sets: int = 6, size: int = 20, seed: int = 0):
+    """Raw counts with a planted answer, as a lab would have them: AnnData and the lines of a GMT file.
+
+    Genes of SET_0 are up in stimulated cells, those of SET_1 in cells of type B; genes of the other sets and as many
+    genes in no set follow neither.
+    """
+    import anndata
+    import pandas as pd
+    from scipy import sparse
+
+    random = np.random.default_rng(seed)
+    n_genes = 2 * n_sets * size
+    condition = random.permutation(np.repeat(["control", "stimulated"], [n_cells // 2, n_cells - n_cells // 2]))
+    cell_type = random.permutation(np.repeat(["A", "B"], [n_cells // 3, n_cells - n_cells // 3]))
+    rate = random.gamma(2.0, 1.0, n_genes) * np.ones((n_cells, 1))
+    rate[np.ix_(condition == "stimulated", np.arange(0, size))] *= 3
+    rate[np.ix_(cell_type == "B", np.arange(size, 2 * size))] *= 3
+    data = anndata.AnnData(sparse.csr_matrix(random.poisson(rate).astype(np.float32)))
+    data.obs_names = [f"CELL{i}" for i in range(n_cells)]
+    data.var_names = [f"GENE{i}" for i in range(n_genes)]
+    data.obs["stim"], data.obs["type"] = pd.Categorical(condition), pd.Categorical(cell_type)
+    names = data.var_names
+    sets = [f"SET_{k}\thttps://example.org\t" + "\t".join(names[k * size : (k + 1) * size]) for k in range(n_sets)]
+    return data, "\n".join(sets) + "\n"
+
+
+def local(path: Path) -> dict:
+    """A file's entry in a config, taken from where it lies."""
+    return {"name": path.name, "sha256": sha256(path), "sources": [str(path)]}
+
+
+def planted_config(folder: Path) -> dict:
+    """A config of all methods on planted data, written to ``folder``."""
+    data, gmt = planted_counts()
+    data.write_h5ad(folder / "planted.h5ad")
+    (folder / "planted.gmt").write_text(gmt)
+    small = {"epochs": 40, "batch_size": 32, "hidden": [32], "learning_rate": 0.003}
+    return {
+        "datasets": {
+            "planted": {
+                "title": "Planted & <b>true</b>",
+                "files": {"counts": local(folder / "planted.h5ad")},
+                "labels": {"condition": "stim", "cell_type": "type"},
+                "contrast": {"label": "condition", "positive": "stimulated"},
+                "zeroed_by": "condition",
+                "n_top_genes": 200,
+            }
+        },
+        "gene_sets": {"sets": {"file": local(folder / "planted.gmt"), "min_genes": 5}},
+        "methods": {
+            "ae": {"use": "interpretable_ae", "params": small},
+            "random_mask": {"use": "random_mask", "params": small},
+            "fsclvm": {"use": "fsclvm", "budget": "20s"},
+            "impatient": {"use": "fsclvm", "title": "f-scLVM, impatient", "budget": 0.05},
+            "gene_set_mean": {"use": "gene_set_mean"},
+            "pca": {"use": "pca", "params": {"n_factors": 4}},
+        },
+        "runs": [
+            {"datasets": ["planted"], "methods": ["ae", "random_mask"], "seeds": [0, 1]},
+            {"datasets": ["planted"], "methods": ["fsclvm", "impatient", "gene_set_mean", "pca"]},
+        ],
+        "figures": {
+            "scatter": {
+                "kind": "scatter",
+                "dataset": "planted",
+                "method": "ae",
+                "x": ["SET_99", "SET_0"],
+                "y": ["SET_1"],
+                "colour": "condition",
+            },
+            "accuracy": {
+                "kind": "accuracy",
+                "datasets": ["planted"],
+                "methods": ["ae", "random_mask", "fsclvm"],
+                "terms": ["SET_0", "SET_1", "SET_99"],
+            },
+            "runtime": {"kind": "runtime", "datasets": ["planted"]},
+        },
+    }
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A fresh copy of the project with the planted config, not yet run."""
+    fresh = Bench(tmp_path)
+    fresh.config = planted_config(tmp_path)
+    fresh.write_config(fresh.config)
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The planted benchmark, run to its end once. Tests may add to it, and leave what is there alone."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = Bench(folder)
+    done.config = planted_config(folder)
+    done.write_config(done.config)
+    done.printed = done.snakemake()
+    return done
+
+
+def jobs_of(printed: str) -> dict[str, int]:
+    """Jobs a dry run would do, by rule."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", printed, re.M) if rule != "total"}

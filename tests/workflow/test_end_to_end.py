@@ -1,0 +1,148 @@
+"""The workflow on planted data: what is planted is found, what is random loses, all that was promised is there."""
+
+import json
+import re
+import xml.etree.ElementTree as xml
+
+import pytest
+from factorbench import config as settings
+from factorbench import contracts
+
+from tests.workflow.conftest import jobs_of, local, planted_counts
+
+
+@pytest.fixture(scope="session")
+def scores(finished):
+    table = contracts.read_table(finished.result("tables/scores.tsv"))
+    contracts.check_scores(table)
+    return table
+
+
+def accuracy(scores, method, factor, label="condition=stimulated", split="cv"):
+    rows = scores[(scores["metric"] == "accuracy") & (scores["method"] == method) & (scores["factor"] == factor)]
+    return rows[(rows["label"] == label) & (rows["split"] == split)]["value"].mean()
+
+
+@pytest.mark.parametrize("method", ["ae", "fsclvm", "gene_set_mean"])
+def test_what_is_planted_is_found(scores, method):
+    assert accuracy(scores, method, "SET_0") > 0.9
+    assert accuracy(scores, method, "SET_1", "cell_type=B") > 0.9
+    assert accuracy(scores, method, "SET_1") < 0.7
+
+
+def test_a_random_mask_loses(scores):
+    assert accuracy(scores, "random_mask", "SET_0") < accuracy(scores, "ae", "SET_0") - 0.1
+
+
+def test_every_run_has_a_row_that_says_how_it_ended(finished):
+    runs = contracts.read_table(finished.result("tables/runs.tsv")).set_index("method")
+    assert len(runs) == len(settings.planned(finished.config))
+    assert set(runs.loc["ae", "status"]) == {"ok"}
+    assert runs.loc["impatient", "status"] == "budget"
+    assert runs.loc["impatient", "reason"]
+    runtime = contracts.read_table(finished.result("tables/runtime.tsv")).set_index("method")
+    assert runtime.loc["ae", "ratio"] == 1
+    assert runtime.loc["impatient", "bound"] == "at least"
+
+
+def test_figures_can_be_read_by_eye_and_by_machine(finished):
+    for name in finished.config["figures"]:
+        assert finished.result(f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert xml.parse(finished.result(f"figures/{name}.svg")).getroot().tag.endswith("svg")
+    assert (
+        "SET_99" in finished.result("tables/cells_scatter.tsv.gz").parent.joinpath("../figures/scatter.svg").read_text()
+    )
+
+
+def test_the_report_stands_alone_and_escapes_what_comes_from_data(finished):
+    page = finished.result("report.html").read_text()
+    assert "Planted &amp; &lt;b&gt;true&lt;/b&gt;" in page
+    assert "<b>true</b>" not in page
+    assert not re.findall(
+        r"""(?:src|href)=["']?(?!#|data:|https://doi\.org/)[^"'>\s]*""", page.replace("xlink:href", "")
+    )
+    assert "f-scLVM, impatient" in page
+
+
+def test_progress_says_which_run_of_how_many(finished):
+    total = len(settings.planned(finished.config))
+    for number in (1, total):
+        assert f"run {number} of {total}: " in finished.printed
+
+
+def test_the_same_command_again_does_nothing(finished):
+    assert "Nothing to be done" in finished.snakemake()
+
+
+def test_touched_code_re_runs_nothing_and_changed_code_its_method_only(finished):
+    path = finished.folder / "workflow/scripts/factorbench/methods/pca.py"
+    text = path.read_text()
+    path.write_text(text)
+    assert "Nothing to be done" in finished.snakemake("-n")
+    path.write_text(text + "\n# changed\n")
+    try:
+        assert jobs_of(finished.snakemake("-n"))["fit"] == 1
+    finally:
+        path.write_text(text)
+    assert "Nothing to be done" in finished.snakemake("-n")
+
+
+def test_snakemake_report_works_with_captions(finished):
+    finished.snakemake("--report", "page.html")
+    page = (finished.folder / "page.html").read_text()
+    assert "figures/accuracy.png" in page
+
+
+def test_every_run_can_be_replayed_from_its_job(finished):
+    job = contracts.read_json(finished.result("runs/planted/ae/1/job.json"))
+    assert job["seed"] == 1
+    assert json.dumps(job["params"]) == json.dumps(
+        contracts.read_json(finished.result("runs/planted/ae/1/run.json"))["params"]
+    )
+
+
+METHOD = '''
+"""The planted answer itself: what a perfect method would find."""
+
+from ..contracts import Factors
+from ..registry import MethodSpec, Param
+
+SPEC = MethodSpec(name="first_set", title="First set only", params={"scale": Param(1.0, "factor of the score")})
+
+
+def fit(data, params, seed, device, budget):
+    import numpy as np
+    import pandas as pd
+
+    mask = np.asarray(data.varm["mask"])[:, :1]
+    table = pd.DataFrame({"name": data.uns["gene_sets"][:1], "kind": "annotated", "active": True})
+    return Factors(scores=params["scale"] * (data.X @ mask), loadings=mask.astype(float), table=table, mask=mask)
+'''
+
+
+def test_one_entry_adds_a_dataset_and_one_file_a_method(finished):
+    """And neither runs again what is there."""
+    before = finished.result("runs/planted/ae/0/factors.h5ad").stat().st_mtime_ns
+    data, _ = planted_counts(n_cells=150, seed=1)
+    data.write_h5ad(finished.folder / "mine.h5ad")
+    (finished.folder / "workflow/scripts/factorbench/methods/first_set.py").write_text(METHOD)
+    config = json.loads(json.dumps(finished.config))
+    config["datasets"]["mine"] = {
+        "files": {"counts": local(finished.folder / "mine.h5ad")},
+        "labels": {"condition": "stim"},
+        "contrast": {"label": "condition", "positive": "stimulated"},
+        "n_top_genes": 200,
+    }
+    config["methods"]["first"] = {"use": "first_set", "params": {"scale": 2.0}}
+    config["runs"].append({"datasets": ["planted", "mine"], "methods": ["first", "gene_set_mean"]})
+    finished.write_config(config)
+    try:
+        finished.snakemake()
+        scores = contracts.read_table(finished.result("tables/scores.tsv"))
+    finally:
+        finished.write_config(finished.config)
+    assert finished.result("runs/planted/ae/0/factors.h5ad").stat().st_mtime_ns == before
+    scores = scores[scores["dataset"] == "mine"]
+    assert accuracy(scores, "first", "SET_0") > 0.9
+    assert accuracy(scores, "gene_set_mean", "SET_0") > 0.9
+    assert "first" in finished.result("report.html").read_text()
