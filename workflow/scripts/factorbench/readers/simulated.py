@@ -1,0 +1,108 @@
+"""Planted data: counts whose gene sets, conditions and cell types are known. For tests and for trying things out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contracts import UserError
+from ..registry import Param, Spec
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+SPEC = Spec(
+    name="simulated",
+    title="Simulated counts with planted gene sets",
+    params={
+        "n_cells": Param(400, "cells", minimum=2),
+        "n_genes": Param(300, "genes, named G0001 and so on", minimum=10),
+        "n_sets": Param(12, "gene sets, those of the condition and the cell types included", minimum=1),
+        "set_size": Param(20, "genes in each set, drawn at random; sets may overlap", minimum=1),
+        "n_types": Param(3, "cell types, each with a set of its own", minimum=1, maximum=26),
+        "n_active": Param(3, "further sets whose activity varies from cell to cell; the rest do nothing", minimum=0),
+        "effect": Param(1.5, "mean natural logarithm of the fold change of a gene whose set is on", minimum=0.0),
+        "depth": Param(2_000.0, "mean counts of a cell", minimum=1.0),
+        "dispersion": Param(0.2, "variance = mean + dispersion mean^2 (0: Poisson)", minimum=0.0),
+        "seed": Param(0, "seed of everything; the gene sets follow from it, n_genes, n_sets and set_size", minimum=0),
+    },
+)
+CONDITIONS = ("control", "stimulated")
+
+
+def gene_sets(options: dict[str, Any]) -> dict[str, list[str]]:
+    """The planted sets: ``CONDITION``, ``TYPE_A`` and so on, then ``SET_01`` and so on, the active ones first."""
+    if options["n_sets"] < 1 + options["n_types"] + options["n_active"]:
+        raise UserError("options.n_sets: should be at least 1 + n_types + n_active")
+    if options["set_size"] > options["n_genes"]:
+        raise UserError("options.set_size: should be at most n_genes")
+    rng = np.random.default_rng([options["seed"], 0])
+    types = [f"TYPE_{name}" for name in cell_types(options)]
+    names = ["CONDITION", *types, *(f"SET_{i + 1:02d}" for i in range(options["n_sets"] - 1 - len(types)))]
+    genes = np.array(gene_names(options))
+    return {name: sorted(rng.choice(genes, options["set_size"], replace=False).tolist()) for name in names}
+
+
+def gmt_text(options: dict[str, Any]) -> str:
+    """The planted sets as the text of a GMT file."""
+    return "".join("\t".join([name, "planted", *genes]) + "\n" for name, genes in gene_sets(options).items())
+
+
+def gene_names(options: dict[str, Any]) -> list[str]:
+    return [f"G{i + 1:04d}" for i in range(options["n_genes"])]
+
+
+def cell_types(options: dict[str, Any]) -> list[str]:
+    return [chr(ord("A") + i) for i in range(options["n_types"])]
+
+
+def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
+    """Draw the counts: negative binomial with mean depth_c softmax_g(base_g + sum_k activity_ck weight_gk).
+
+    Returns
+    -------
+    AnnData
+        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; ``obsm["activity"]`` and
+        ``varm["weights"]`` the truth, shapes (n_cells, n_sets) and (n_genes, n_sets), in the order of `gene_sets`.
+    """
+    import anndata
+    import pandas as pd
+    from scipy import sparse
+
+    from ..genesets import mask
+
+    sets = gene_sets(options)
+    names, genes, types = list(sets), gene_names(options), cell_types(options)
+    n_cells, n_sets = options["n_cells"], len(sets)
+    rng = np.random.default_rng([options["seed"], 1])
+
+    condition = rng.permutation(np.arange(n_cells) % 2)
+    cell_type = rng.permutation(np.arange(n_cells) % len(types))
+    activity = np.zeros((n_cells, n_sets))
+    activity[:, 0] = condition
+    activity[np.arange(n_cells), 1 + cell_type] = 1
+    active = slice(1 + len(types), 1 + len(types) + options["n_active"])
+    activity[:, active] = rng.gamma(1.0, 1.0, activity[:, active].shape)
+
+    member = mask(sets, genes).toarray()
+    weights = options["effect"] * member * rng.gamma(4.0, 0.25, member.shape)
+    weights[:, active.stop :] = 0
+    log_mean = rng.normal(0.0, 1.0, len(genes)) + activity @ weights.T
+    share = np.exp(log_mean - log_mean.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    mean = share * (options["depth"] * rng.lognormal(0.0, 0.3, (n_cells, 1)))
+    if options["dispersion"]:
+        shape = 1 / options["dispersion"]
+        mean = mean * rng.gamma(shape, 1 / shape, mean.shape)
+    counts = sparse.csr_matrix(rng.poisson(mean).astype(np.int32))
+
+    obs = pd.DataFrame(
+        {"condition": np.array(CONDITIONS)[condition], "cell_type": np.array(types)[cell_type]},
+        index=[f"cell_{i + 1:05d}" for i in range(n_cells)],
+    )
+    data = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
+    data.obsm["activity"], data.varm["weights"] = activity, weights
+    data.uns["planted_sets"] = np.array(names, dtype=object)
+    return data
