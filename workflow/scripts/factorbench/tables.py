@@ -60,8 +60,9 @@ def runtime_table(runs: pd.DataFrame, reference: str, datasets: dict[str, dict[s
         ``extent`` (full or subset), ``cells``, ``genes``, ``factors``, ``seeds`` (runs), ``ok`` (runs that ended as
         they should), ``converged`` (of those whose method has a criterion; missing if it has none), ``statuses`` in
         words, ``iterations`` (median), ``seconds`` (median), ``fastest``, ``slowest``, ``minutes`` (of the median),
-        ``bound``: ``exact``, or ``at least`` where a run was stopped, and ``ratio`` of medians to the reference
-        (missing unless the reference's own time is exact). Runs that diverged or do not apply have no time.
+        ``bound``: ``exact``, or ``at least`` where the median would be larger had no run been stopped, and ``ratio``
+        of medians to the reference (missing unless the reference's own time is exact). Runs that diverged or do not
+        apply have no time.
     """
     rows = []
     for (dataset, method), group in runs.groupby(["dataset", "method"], sort=False):
@@ -80,20 +81,27 @@ def runtime_table(runs: pd.DataFrame, reference: str, datasets: dict[str, dict[s
                 "ok": int((group["status"] == "ok").sum()),
                 "converged": f"{int(converged.sum())} of {len(converged)}" if len(converged) else None,
                 "statuses": in_words(group["status"]),
-                "iterations": timed["iterations"].astype(float).median() if len(timed) else np.nan,
+                "iterations": timed["iterations"].astype(float).dropna().median(),
                 "threads": int(group["threads"].max()),
                 "device": ", ".join(sorted(set(group["device"]))),
-                "seconds": seconds.median() if len(timed) else np.nan,
+                "seconds": seconds.median(),
                 "fastest": seconds.min(),
                 "slowest": seconds.max(),
-                "minutes": seconds.median() / 60 if len(timed) else np.nan,
-                "bound": "" if timed.empty else "at least" if timed["status"].isin(STOPPED).any() else "exact",
+                "minutes": seconds.median() / 60,
+                "bound": bound(seconds, timed["status"].isin(STOPPED)),
             }
         )
     table = pd.DataFrame(rows, columns=list(RUNTIME_COLUMNS))
     exact = table[(table["method"] == reference) & (table["bound"] == "exact")].set_index("dataset")["seconds"]
     table["ratio"] = table["seconds"].astype(float) / table["dataset"].map(exact).astype(float)
     return table
+
+
+def bound(seconds: pd.Series, stopped: pd.Series) -> str:
+    """Whether the median of ``seconds`` holds whatever the stopped runs would have taken: ``exact``, ``at least``."""
+    if seconds.empty:
+        return ""
+    return "exact" if seconds.mask(stopped, np.inf).median() == seconds.median() else "at least"
 
 
 def in_words(statuses: pd.Series) -> str:
@@ -159,19 +167,24 @@ def top_pathways(scores: pd.DataFrame, top: int) -> pd.DataFrame:
 
 
 def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """For each dataset, method and label the factor that separates best: highest mean training accuracy over seeds.
+    """For each dataset, method and label the factor that separates best, and how well it does.
 
-    Chosen among all factors of the method after the fact, so it flatters a method with many; the cross-validated
-    accuracy beside it guards against overfitting of the regression, not against that choice.
+    Best is the AUROC that is farthest from 1/2 on average over seeds: for a rare class the accuracy of most factors
+    is that of guessing the larger class. Chosen among all factors of the method after the fact, so it flatters a
+    method with many; cross-validation guards against overfitting of the regression, not against that choice.
 
     Returns
     -------
     DataFrame: ``dataset``, ``method``, ``label``, ``factor``, ``accuracy`` with ``lower``, ``upper`` (over seeds),
         ``cv_accuracy``, ``auroc``, ``baseline``, ``candidates`` (factors it was chosen from), ``seeds``, ``n`` (cells)
     """
-    means = over_seeds(scores)
+    scores = tidy(scores)
     keys = ["dataset", "method", "label"]
+    area = scores[scores["metric"] == "auroc"]
+    strength = (area["value"] - 0.5).abs().groupby([area[k] for k in (*keys, "factor")], sort=False).mean()
+    means = over_seeds(scores[scores["metric"].isin(["accuracy", "auroc", "baseline"])])
     train = means[(means["metric"] == "accuracy") & (means["split"] == "train")].rename(columns={"mean": "accuracy"})
+    train = train.merge(strength.rename("strength").reset_index(), how="left", on=[*keys, "factor"])
     train = train.assign(candidates=train.groupby(keys)["factor"].transform("size"))
     for name, metric, split, on in (
         ("cv_accuracy", "accuracy", "cv", [*keys, "factor"]),
@@ -181,7 +194,7 @@ def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
         other = means[(means["metric"] == metric) & (means["split"] == split)].rename(columns={"mean": name})
         train = train.merge(other[[*on, name]], how="left", on=on)
     order = train.groupby(keys, sort=False).ngroup()
-    best = train.assign(order=order).sort_values(["order", "accuracy", "factor"], ascending=[True, False, True])
+    best = train.assign(order=order).sort_values(["order", "strength", "factor"], ascending=[True, False, True])
     columns = [*keys, "factor", "accuracy", "lower", "upper", "cv_accuracy", "auroc", "baseline", "candidates", "seeds"]
     return best.groupby(keys, sort=False).head(1)[[*columns, "n"]].reset_index(drop=True)
 

@@ -1,0 +1,151 @@
+"""Accuracy of chosen factors against the contrast, for several methods (the paper's Figure 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .. import tables as tidy_tables
+from . import style
+
+WIDTH = 0.78
+"""Share of the room between two terms that the methods take."""
+SPLITS = {"train": "Training accuracy", "cv": "Cross-validated accuracy"}
+
+
+def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str, Any]) -> Figure:
+    """Draw ``tables["scores"]``, one panel a dataset.
+
+    Small dots are seeds; the large one is their mean, its line the 95 % interval of Student's t over seeds; hollow:
+    the factor was switched off, so that only the baseline is left. Dashed: the share of the larger class. Terms that
+    are no factor of any run, and methods without such a factor, are named in the small print.
+    """
+    style.apply()
+    scores = tidy_tables.tidy(tables["scores"])
+    colours = dict(zip(spec["methods"], style.palette(len(spec["methods"])), strict=True))
+    panels = {d: points(scores, d, spec, config["datasets"][d]["contrast"]) for d in spec["datasets"]}
+    terms = [t for t in spec["terms"] if any((p["factor"] == t).any() for p in panels.values())]
+    room = max(1.25, 0.5 + 0.17 * len(colours))
+    width = 2.9 + len(terms) * room
+    figure, grid = plt.subplots(
+        len(panels), 1, figsize=(width, 0.9 + 3.3 * len(panels)), squeeze=False, sharex=True, layout="constrained"
+    )
+    figure.suptitle(spec.get("title", ""), x=0.01, ha="left", fontweight="bold", fontsize=11)
+    remarks = []
+    for axes, (dataset, found) in zip(grid[:, 0], panels.items(), strict=True):
+        entry = config["datasets"][dataset]
+        if len(panels) > 1:
+            axes.set_title(entry["title"])
+        axes.set_ylabel(SPLITS[spec["split"]])
+        if found.empty:
+            style.empty(axes, f"Nothing to draw: no run on {entry['title']} has any of these factors.")
+        else:
+            base = baseline(scores, dataset, question(entry["contrast"]))
+            draw(axes, found, terms, colours, base)
+        remarks += remark(scores, dataset, found, spec, config, entry["title"] if len(panels) > 1 else "")
+    grid[-1, 0].set_xticks(range(len(terms)), [style.wrapped(t, int(room * 13)) for t in terms], fontsize=7.5)
+    grid[-1, 0].set_xlim(-0.5, len(terms) - 0.5)
+    off = any((~p["on"]).any() for p in panels.values() if len(p))
+    figure.legend(handles=legend(colours, config, off), loc="outside right upper", handletextpad=0.3, labelspacing=0.7)
+    style.note(figure, " ".join(remarks), int(width * 16))
+    return figure
+
+
+def question(contrast: dict[str, Any]) -> str:
+    """The label under which scores.tsv holds the contrast."""
+    return f"{contrast['label']}={contrast['positive']}"
+
+
+def points(scores: pd.DataFrame, dataset: str, spec: dict[str, Any], contrast: dict[str, Any]) -> pd.DataFrame:
+    """One row a method, term and seed: ``method``, ``factor``, ``seed``, ``value``, ``on`` (not switched off)."""
+    of = scores[
+        (scores["dataset"] == dataset) & scores["method"].isin(spec["methods"]) & scores["factor"].isin(spec["terms"])
+    ]
+    keys = ["method", "factor", "seed"]
+    found = of[(of["metric"] == "accuracy") & (of["split"] == spec["split"]) & (of["label"] == question(contrast))]
+    found = found.dropna(subset="value")
+    relevance = of[of["metric"] == "relevance"].set_index(keys)["value"]
+    on = relevance.reindex(pd.MultiIndex.from_frame(found[keys])).fillna(1).to_numpy() > 0
+    return found[[*keys, "value"]].assign(on=on).reset_index(drop=True)
+
+
+def baseline(scores: pd.DataFrame, dataset: str, label: str) -> float:
+    rows = scores[(scores["dataset"] == dataset) & (scores["metric"] == "baseline") & (scores["label"] == label)]
+    return float(rows["value"].iloc[0]) if len(rows) else np.nan
+
+
+def draw(axes: Axes, found: pd.DataFrame, terms: list[str], colours: dict[str, str], base: float) -> None:
+    gap = WIDTH / len(colours)
+    means = tidy_tables.over_seeds(
+        found.assign(dataset="", metric="", label="", split="", lower=0.0, upper=0.0, n=0, status="")
+    ).set_index(["method", "factor"])
+    for i, (method, colour) in enumerate(colours.items()):
+        for j, term in enumerate(terms):
+            seeds = found[(found["method"] == method) & (found["factor"] == term)]
+            if seeds.empty:
+                continue
+            x = j + (i - (len(colours) - 1) / 2) * gap
+            row = means.loc[(method, term)]
+            if len(seeds) > 1:
+                spread = np.linspace(-0.18, 0.18, len(seeds)) * gap
+                fill = np.where(seeds["on"], colour, "white")
+                axes.scatter(x + spread, seeds["value"], s=11, c=fill, ec=colour, lw=0.7, alpha=0.75, zorder=3)
+                low, high = np.clip([row["lower"], row["upper"]], 0, 1)
+                axes.plot([x, x], [low, high], color=colour, lw=1.1, alpha=0.6, zorder=2, gid="interval")
+            face = colour if seeds["on"].any() else "white"
+            axes.plot(x, row["mean"], "o", ms=6.5, mfc=face, mec=colour, mew=1.3, zorder=4, gid=f"{method}/{term}")
+    for j in range(1, len(terms)):
+        axes.axvline(j - 0.5, color=style.FAINT, lw=0.8, zorder=0)
+    if np.isfinite(base):
+        axes.axhline(base, color=style.INK, ls=(0, (4, 3)), lw=1, zorder=1, gid="baseline")
+        axes.text(
+            1.0, base, f" larger class\n {base:.2f}", va="center", fontsize=7.5, transform=axes.get_yaxis_transform()
+        )
+    low = np.nanmin([found["value"].min(), base])
+    axes.set_ylim(np.floor((low - 0.025) * 20) / 20, 1.01)
+    axes.grid(axis="y", color=style.FAINT, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", length=0)
+
+
+def legend(colours: dict[str, str], config: dict[str, Any], off: bool) -> list[Line2D]:
+    """Handles for the methods, and for what the marks mean."""
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=6.5, color=colour, label=config["methods"][m]["title"])
+        for m, colour in colours.items()
+    ]
+    handles.append(Line2D([], [], ls="", label=""))
+    handles.append(Line2D([], [], marker="o", ls="-", lw=1.1, ms=6.5, color=style.GREY, label="mean, 95 % interval"))
+    handles.append(Line2D([], [], marker="o", ls="", ms=3.3, color=style.GREY, label="one seed"))
+    if off:
+        handles.append(Line2D([], [], marker="o", ls="", ms=6.5, mfc="white", color=style.GREY, label="switched off"))
+    return handles
+
+
+def remark(
+    scores: pd.DataFrame, dataset: str, found: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any], where: str
+) -> list[str]:
+    """Sentences on what is missing from a panel, and why."""
+    here = scores[scores["dataset"] == dataset]
+    known = set(here.loc[here["metric"] == "relevance", "factor"])
+    gone = [t for t in spec["terms"] if t not in known]
+    prefix = f"{where}: " if where else ""
+    sentences = []
+    if gone:
+        sentences.append(f"{prefix}filtered out, too few of its genes are among those selected: {', '.join(gone)}.")
+    here = here[here["metric"] == "relevance"]
+    for method in spec["methods"]:
+        has = set(here.loc[here["method"] == method, "factor"])
+        lacking = [t for t in spec["terms"] if t in known and t not in has]
+        title = config["methods"][method]["title"]
+        if not has:
+            sentences.append(f"{prefix}{title} has no result here.")
+        elif lacking:
+            sentences.append(f"{prefix}{title} has no factor {', '.join(lacking)}.")
+    return sentences

@@ -1,0 +1,115 @@
+"""What all figures share: look, colours, names, and how they are written."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..contracts import atomic
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours that stay apart for colour-blind readers (Okabe and Ito 2008), without the yellow that fades on white."""
+TOL_MUTED = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#DDCC77",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+    "#777777",
+)
+"""More of them, for more classes (Tol 2021)."""
+INK, GREY, FAINT = "#1f2933", "#66717d", "#d9dee4"
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelsize": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.title_fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "factorbench",
+}
+
+
+def apply() -> None:
+    """Set the look for every figure drawn from now on."""
+    sns.set_theme(style="ticks", rc=RC)
+
+
+def palette(n: int) -> list[str]:
+    """``n`` colours, apart for colour-blind readers as long as that is possible."""
+    for colours in (OKABE_ITO, TOL_MUTED):
+        if n <= len(colours):
+            return list(colours[:n])
+    return sns.husl_palette(n, s=0.8, l=0.55).as_hex()
+
+
+def wrapped(name: str, width: int = 22) -> str:
+    """The name of a factor as it is known, with spaces for underscores, in lines of about ``width`` letters."""
+    return "\n".join(textwrap.wrap(name.replace("_", " "), width, break_long_words=False)) or name
+
+
+def duration(seconds: float) -> str:
+    """``0.42 s``, ``7.2 s``, ``4.1 min``, ``3.4 h``, ``1.5 d``: seconds as people say them."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    for limit, unit, name in ((3600, 60, "min"), (86400, 3600, "h"), (float("inf"), 86400, "d")):
+        if seconds < limit:
+            return f"{seconds / unit:.1f} {name}"
+    raise ValueError(f"not a duration: {seconds}")
+
+
+def times(ratio: float) -> str:
+    """``0.017×``, ``1.2×``, ``41×``: a ratio with two digits, and all of those before the point."""
+    return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.2g}×"
+
+
+def note(figure: Figure, text: str, width: int = 110) -> None:
+    """Small print under a figure: what a reader must know to read it right."""
+    if text:
+        lines = "\n".join(textwrap.wrap(text, width, break_long_words=False))
+        figure.text(0.01, -0.015, lines, ha="left", va="top", fontsize=7.5, color=GREY, linespacing=1.4)
+
+
+def empty(axes: Axes, text: str) -> None:
+    """Say in an empty panel why it is empty."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, textwrap.fill(text, 60), ha="center", va="center", color=GREY, transform=axes.transAxes)
+
+
+def save(figure: Figure, png: str | Path, svg: str | Path) -> None:
+    """Write ``figure`` as PNG (200 dpi) and SVG, atomically; equal figures give equal files. Closes the figure."""
+    for path, metadata in ((png, {"Software": None}), (svg, {"Date": None})):
+        with atomic(path) as part, plt.rc_context({"svg.hashsalt": RC["svg.hashsalt"]}):
+            figure.savefig(part, dpi=200, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
+    plt.close(figure)
