@@ -36,7 +36,7 @@ SPEC = MethodSpec(
         "n_dense": Param(0, "dense factors beside the annotated ones (slalom's own default is 3)", minimum=0),
         "n_sparse": Param(0, "sparse factors beside the annotated ones", minimum=0),
         "max_iterations": Param(
-            5000, "iterations after which it gives up (slalom's own default, 2000, is often too few)", minimum=1
+            10_000, "iterations after which it gives up (slalom's own default, 2000, is often too few)", minimum=1
         ),
         "tolerance": Param(
             1e-8, "converged when the mean absolute residual changes by less than this in 100 iterations", minimum=0
@@ -174,7 +174,8 @@ def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> 
     """
     update = model.update
     history: list[dict[str, float]] = []
-    progress = bar(max_iterations, "f-scLVM")
+    # Most runs converge long before max_iterations: a share of it would mislead, so the bar has no total.
+    progress = bar(None, "f-scLVM")
 
     def watched() -> None:
         if budget.spent():
@@ -183,7 +184,7 @@ def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> 
         progress.update()
         if model.iterationCount % CHECK_EVERY == 0:
             history.append(_state(model))
-            progress.set_postfix_str(_line(history))
+            progress.set_postfix_str(_line(history), refresh=False)
             if not np.isfinite(history[-1]["residual"]):
                 raise _Stop("diverged")
 
