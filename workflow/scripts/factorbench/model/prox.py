@@ -53,8 +53,8 @@ def soft_threshold(loadings: Tensor, threshold: Tensor | float) -> Tensor:
 
 def group_soft_threshold(loadings: Tensor, threshold: float) -> Tensor:
     """Proximal operator of threshold * R2 (eq. 6): columns shortened by ``threshold``, to exactly 0 where shorter."""
-    norms = torch.linalg.vector_norm(loadings, dim=0)
-    return loadings * torch.where(norms > threshold, 1 - threshold / norms, 0)
+    norms = torch.linalg.vector_norm(loadings, dim=0).clamp(min=torch.finfo(loadings.dtype).tiny)
+    return loadings * (1 - threshold / norms).clamp(min=0)
 
 
 def proximal_operator(loadings: Tensor, weights: Tensor, lambda3: float, step: float) -> Tensor:

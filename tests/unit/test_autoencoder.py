@@ -1,0 +1,495 @@
+"""The estimator on planted data: what it finds, what it keeps, what it refuses, how it stops."""
+
+import inspect
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from factorbench import contracts, registry
+from factorbench.clock import Budget
+from factorbench.contracts import UserError
+from factorbench.methods import interpretable_ae, random_mask
+from factorbench.model import InterpretableAutoencoder, training
+from factorbench.model.settings import PARAMS
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from tests.unit.ae_data import planted
+
+QUICK = {"hidden": [16], "epochs": 3}
+THOROUGH = {"hidden": [32], "init": "mask", "learning_rate": 3e-3, "epochs": 60}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted()
+
+
+@pytest.fixture(scope="module")
+def thorough(data):
+    return InterpretableAutoencoder(**THOROUGH).fit(data)
+
+
+@pytest.fixture(scope="module")
+def quick(data):
+    return InterpretableAutoencoder(**QUICK).fit(data)
+
+
+def correlation(a, b):
+    return abs(np.corrcoef(a, b)[0, 1])
+
+
+# ------------------------------------------------------------------------------------------------------- planted truth
+
+
+def test_the_planted_programmes_are_found(data, thorough):
+    norms = np.linalg.norm(thorough.loadings(), axis=0)
+    on = data.obsm["truth"].shape[1]
+    assert norms[:on].min() > norms[on:].max()
+    scores = thorough.transform(data)
+    for k in range(on):
+        assert correlation(scores[:, k], data.obsm["truth"][:, k]) > 0.8
+
+
+def test_factors_without_a_programme_are_switched_off_exactly(data, thorough):
+    table = thorough.factors
+    on = data.obsm["truth"].shape[1]
+    assert table["active"][:on].all()
+    assert table["active"].sum() <= on + 2
+    off = ~table["active"].to_numpy()
+    assert not thorough.loadings().to_numpy()[:, off].any()
+    assert list(table["name"]) == list(data.uns["gene_sets"])
+
+
+def test_weights_outside_the_mask_are_exactly_zero(data, thorough):
+    outside = thorough.loadings().to_numpy()[~data.varm["mask"]]
+    assert (outside == 0).mean() > 0.99
+    assert thorough.history["outside_zero"].iloc[-1] == pytest.approx((outside == 0).mean())
+
+
+def test_lambda3_switches_everything_off_if_large_enough(data):
+    ae = InterpretableAutoencoder(**THOROUGH | {"epochs": 10, "lambda3": 300.0}).fit(data)
+    assert not ae.factors["active"].any()
+    assert not ae.loadings().to_numpy().any()
+
+
+def test_random_initialisation_is_driven_out_of_the_mask_too(data):
+    ae = InterpretableAutoencoder(**THOROUGH | {"init": "normal", "epochs": 40}).fit(data)
+    assert ae.history["outside_zero"].iloc[0] < 0.3
+    assert ae.history["outside_zero"].iloc[-1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("n_sparse", "n_dense", "mask"),
+    [(2, 0, "mask"), (0, 2, "mask"), (2, 3, "mask"), (3, 0, None), (0, 4, None), (1, 1, None)],
+)
+def test_kinds_of_factors_in_any_combination(data, n_sparse, n_dense, mask):
+    ae = InterpretableAutoencoder(n_sparse=n_sparse, n_dense=n_dense, **QUICK).fit(data, mask=mask)
+    n_sets = data.varm["mask"].shape[1] if mask else 0
+    assert list(ae.factors["kind"]) == ["annotated"] * n_sets + ["sparse"] * n_sparse + ["dense"] * n_dense
+    assert ae.factors["name"].is_unique
+    assert ae.transform(data).shape == (data.n_obs, n_sets + n_sparse + n_dense)
+    assert ae.loadings().shape == (data.n_vars, n_sets + n_sparse + n_dense)
+    if mask is None:
+        assert np.isnan(ae.history["outside_zero"]).all()
+
+
+def test_sparse_factors_are_sparser_than_dense_ones(data):
+    ae = InterpretableAutoencoder(n_sparse=2, n_dense=2, lambda2=2.0, **THOROUGH | {"epochs": 30}).fit(data)
+    zeros = (ae.loadings() == 0).mean()
+    assert zeros[["sparse_1", "sparse_2"]].min() > 0.5
+    assert zeros[["dense_1", "dense_2"]].max() < 0.1
+
+
+# ------------------------------------------------------------------------------------------ same in, same out
+
+
+def test_the_seed_decides_everything(data, quick):
+    before = torch.random.get_rng_state()
+    again = InterpretableAutoencoder(**QUICK).fit(data)
+    assert torch.equal(before, torch.random.get_rng_state())  # the caller's generator is left alone
+    np.testing.assert_array_equal(again.transform(data), quick.transform(data))
+    other = InterpretableAutoencoder(**QUICK, seed=1).fit(data)
+    assert not np.array_equal(other.transform(data), quick.transform(data))
+
+
+@pytest.mark.parametrize("convert", [sparse.csr_matrix, sparse.csc_matrix, lambda X: X.astype(np.float64)])
+def test_sparse_dense_and_double_give_the_same(data, quick, convert):
+    other = data.copy()
+    other.X = convert(data.X)
+    ae = InterpretableAutoencoder(**QUICK).fit(other)
+    np.testing.assert_array_equal(ae.transform(other), quick.transform(data))
+    np.testing.assert_array_equal(ae.reconstruct(other), quick.reconstruct(data))
+
+
+def test_fit_and_transform_leave_the_data_alone(data):
+    X = data.X.copy()
+    InterpretableAutoencoder(**QUICK).fit(data).transform(data)
+    np.testing.assert_array_equal(data.X, X)
+
+
+def test_centring(data, quick):
+    np.testing.assert_allclose(quick.offset, data.X.mean(axis=0), rtol=1e-5)
+    plain = InterpretableAutoencoder(center=False, **QUICK).fit(data)
+    assert not plain.offset.any()
+    # With the same weights, centring is the same as fitting centred data without it.
+    centred = data.copy()
+    centred.X = data.X - quick.means
+    other = InterpretableAutoencoder(center=False, **QUICK).fit(centred)
+    np.testing.assert_allclose(other.transform(centred), quick.transform(data), atol=1e-6)
+
+
+def test_reconstruction_and_objective_are_those_of_the_scores_and_loadings(data, quick):
+    scores, W = quick.transform(data).astype(np.float64), quick.loadings().to_numpy().astype(np.float64)
+    fitted = scores @ W.T + quick.offset
+    np.testing.assert_allclose(quick.reconstruct(data), fitted, atol=1e-4)
+    found, lambdas = quick.objective(data), quick.settings
+    assert found["reconstruction"] == pytest.approx(((data.X - fitted) ** 2).sum(axis=1).mean(), rel=1e-5)
+    assert found["scores"] == pytest.approx(lambdas["lambda0"] * (scores**2).sum(axis=1).mean(), rel=1e-5)
+    assert found["genes"] == pytest.approx(lambdas["lambda1"] * np.abs(W[~data.varm["mask"]]).sum(), rel=1e-5)
+    assert found["factors"] == pytest.approx(lambdas["lambda3"] * np.linalg.norm(W, axis=0).sum(), rel=1e-5)
+    assert found["objective"] == pytest.approx(sum(v for k, v in found.items() if k != "objective"))
+
+
+def test_transform_depends_on_the_cell_alone(data, quick):
+    whole = quick.transform(data)
+    np.testing.assert_allclose(quick.transform(data[:1]), whole[:1], atol=1e-6)
+    np.testing.assert_allclose(quick.transform(data[::-1]), whole[::-1], atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------- new cells
+
+
+def test_genes_are_found_by_name(data, quick):
+    order = np.random.default_rng(0).permutation(data.n_vars)
+    shuffled = data[:, order].copy()
+    np.testing.assert_array_equal(quick.transform(shuffled), quick.transform(data))
+    shuffled.X = sparse.csr_matrix(shuffled.X)
+    np.testing.assert_array_equal(quick.transform(shuffled), quick.transform(data))
+
+
+def test_extra_genes_are_ignored_and_missing_ones_are_at_their_mean(data, quick):
+    expected = data.copy()
+    expected.X[:, :50] = data.X.mean(axis=0)[:50]
+    other = data[:, 20:].copy()
+    other.var_names = [f"NEW{i}" if i < 30 else name for i, name in enumerate(other.var_names)]
+    np.testing.assert_allclose(quick.transform(other), quick.transform(expected), atol=1e-5)
+
+
+def test_too_few_genes_are_refused_with_numbers_and_examples(data, quick):
+    few = data[:, :60].copy()
+    with pytest.raises(UserError, match=r"only 60 of the model's 180 genes .* 50% .*G0060.*min_share"):
+        quick.transform(few)
+    assert quick.transform(few, min_share=0.3).shape[0] == data.n_obs
+    few.var_names = few.var_names.str.lower()
+    with pytest.raises(UserError, match=r"only 0 of .*G0000.*g0000"):
+        quick.transform(few, min_share=0.1)
+
+
+# ------------------------------------------------------------------------------------------------------ covariates
+
+
+@pytest.fixture(scope="module")
+def batched():
+    return planted(batch_effect=0.5, seed=1)
+
+
+@pytest.mark.parametrize("covariate_hidden", [[], [8, 4]], ids=["linear", "networks"])
+def test_a_planted_batch_effect_is_absorbed(batched, covariate_hidden):
+    given = {"covariates": ["batch", "age"], "covariate_hidden": covariate_hidden}
+    without = InterpretableAutoencoder(**THOROUGH).fit(batched)
+    model = InterpretableAutoencoder(**THOROUGH, **given).fit(batched)
+    batch = batched.obs["batch"] == "b"
+
+    def association(ae):
+        scores = ae.transform(batched)[:, ae.factors["active"]]
+        return max(
+            LogisticRegression().fit(scores[:, [k]], batch).score(scores[:, [k]], batch) for k in range(scores.shape[1])
+        )
+
+    assert association(model) < association(without) - 0.02
+    explained = model.explained_by_covariates(batched)
+    effect = batched.X[batch].mean(axis=0) - batched.X[~batch].mean(axis=0)
+    assert correlation(explained[batch].mean(axis=0) - explained[~batch].mean(axis=0), effect) > 0.9
+    assert model.objective(batched)["reconstruction"] < without.objective(batched)["reconstruction"]
+    scores, W = model.transform(batched), model.loadings().to_numpy()
+    np.testing.assert_allclose(model.reconstruct(batched), scores @ W.T + explained + model.offset, atol=1e-4)
+
+
+def test_covariates_on_new_cells(batched, tmp_path):
+    model = InterpretableAutoencoder(covariates=["batch", "age"], **QUICK).fit(batched)
+    half = batched[batched.obs["batch"] == "b"].copy()  # one category alone keeps its column
+    rows = (batched.obs["batch"] == "b").to_numpy()
+    np.testing.assert_allclose(model.reconstruct(half), model.reconstruct(batched)[rows], atol=1e-5)
+    model.save(tmp_path)
+    again = InterpretableAutoencoder.load(tmp_path)
+    np.testing.assert_array_equal(again.reconstruct(half), model.reconstruct(half))
+    half.obs["batch"] = "c"
+    with pytest.raises(UserError, match=r"obs\['batch'\]: .* not fitted on c .*knows a, b"):
+        model.reconstruct(half)
+    with pytest.raises(UserError, match="not fitted on c"):
+        model.transform(half)
+    del half.obs["batch"]
+    with pytest.raises(UserError, match="no column 'batch'"):
+        model.reconstruct(half)
+
+
+def test_a_category_and_its_text_are_the_same_and_numbers_are_standardised(batched):
+    from factorbench.model.covariates import encode_covariates, learn_covariates
+
+    recipe = learn_covariates(batched.obs, ["batch", "age"])
+    X = encode_covariates(batched.obs.astype({"batch": "category"}), recipe)
+    np.testing.assert_array_equal(X[:, :2], np.column_stack([batched.obs["batch"] == "a", batched.obs["batch"] == "b"]))
+    assert X[:, 2].mean() == pytest.approx(0, abs=1e-5)
+    assert X[:, 2].std() == pytest.approx(1, rel=1e-5)
+    with pytest.raises(UserError, match=r"obs\['age'\]: the model was fitted on numbers"):
+        encode_covariates(batched.obs.assign(age="old"), recipe)
+    with pytest.raises(UserError, match=r"obs\['age'\]: 1 cells have no"):
+        encode_covariates(batched.obs.assign(age=batched.obs["age"].where(batched.obs.index != "cell3")), recipe)
+
+
+# ---------------------------------------------------------------------------------------------------------- files
+
+
+def test_load_restores_the_model(data, quick, tmp_path):
+    quick.save(tmp_path / "model")
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+    again = InterpretableAutoencoder.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.transform(data), quick.transform(data))
+    assert again.objective(data) == quick.objective(data)
+    pd.testing.assert_frame_equal(again.loadings(), quick.loadings())
+    pd.testing.assert_frame_equal(again.factors, quick.factors)
+    pd.testing.assert_frame_equal(again.history, quick.history)
+    assert repr(again) == repr(quick)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "message"),
+    [
+        ("model.safetensors", truncate, "truncated or damaged"),
+        ("model.safetensors", lambda p: p.write_bytes(b""), "truncated or damaged"),
+        ("model.safetensors", lambda p: p.unlink(), "not found"),
+        ("model.json", truncate, "truncated or damaged"),
+        ("model.json", lambda p: p.unlink(), "not found"),
+        ("model.json", lambda p: p.write_text("[1]"), "no saved autoencoder"),
+        ("model.json", lambda p: edit(p, format="other"), "no saved autoencoder"),
+        ("model.json", lambda p: edit(p, version=99), "format version 99"),
+        ("model.json", lambda p: edit(p, genes=["G0000"]), "not of one model"),
+    ],
+)
+def test_damaged_models_are_refused_in_one_line(quick, tmp_path, file, harm, message):
+    quick.save(tmp_path)
+    harm(tmp_path / file)
+    with pytest.raises(UserError, match=message) as error:
+        InterpretableAutoencoder.load(tmp_path)
+    assert "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------ how training ends
+
+
+def test_all_epochs_done_is_ok_without_a_word_on_convergence(quick):
+    assert (quick.outcome.status, quick.outcome.converged, quick.outcome.epochs) == ("ok", None, 3)
+    expected = [
+        "epoch",
+        "seconds",
+        "reconstruction",
+        "scores",
+        "genes",
+        "factors",
+        "objective",
+        "n_active",
+        "outside_zero",
+    ]
+    assert list(quick.history) == expected
+    assert list(quick.history["epoch"]) == [1, 2, 3]
+
+
+def test_early_stopping_keeps_the_best_epoch(data):
+    given = THOROUGH | {"epochs": 200, "patience": 2, "tolerance": 0.05}
+    ae = InterpretableAutoencoder(**given).fit(data)
+    assert (ae.outcome.status, ae.outcome.converged) == ("ok", True)
+    assert ae.outcome.epochs < 200
+    assert ae.objective(data)["objective"] == pytest.approx(ae.history["evaluated"].min(), rel=1e-6)
+    unfinished = InterpretableAutoencoder(**given | {"epochs": 2}).fit(data)
+    assert (unfinished.outcome.status, unfinished.outcome.converged) == ("max_iterations", False)
+
+
+def test_a_spent_budget_stops_training_and_keeps_what_there_is(data):
+    class AfterFifteen(Budget):
+        asked = 0
+
+        def spent(self):
+            self.asked += 1
+            return self.asked > 15
+
+    ae = InterpretableAutoencoder(**QUICK | {"batch_size": 60}).fit(data, budget=AfterFifteen())
+    assert (ae.outcome.status, ae.outcome.epochs, len(ae.history)) == ("budget", 1, 2)
+    assert np.isfinite(ae.transform(data)).all()
+
+    began = time.perf_counter()
+    ae = InterpretableAutoencoder(hidden=[16], epochs=100_000).fit(data, budget=Budget(0.3))
+    assert ae.outcome.status == "budget"
+    assert time.perf_counter() - began < 5
+
+
+def test_divergence_keeps_the_last_finite_weights(data):
+    ae = InterpretableAutoencoder(hidden=[], optimizer="sgd", learning_rate=0.3, epochs=50).fit(data)
+    assert ae.outcome.status == "diverged"
+    assert ae.outcome.epochs == len(ae.history) - 1
+    assert np.isfinite(ae.loadings()).all(axis=None)
+    assert all(bool(t.isfinite().all()) for t in ae.network.state_dict().values())
+
+
+def test_plain_proximal_sgd_learns(data):
+    ae = InterpretableAutoencoder(optimizer="sgd", **QUICK | {"epochs": 15}).fit(data)
+    assert ae.history["objective"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "size", "expected"), [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 2, [3])]
+)
+def test_no_batch_is_a_single_cell_and_every_cell_has_its_turn(n_cells, size, expected):
+    parts = training.batches(n_cells, size)
+    assert [len(part) for part in parts] == expected
+    assert sorted(torch.cat(parts).tolist()) == list(range(n_cells))
+    assert not torch.equal(torch.cat(training.batches(1000, 7)), torch.cat(training.batches(1000, 7)))
+
+
+def test_a_last_batch_of_one_cell_trains(data):
+    ae = InterpretableAutoencoder(**QUICK | {"batch_size": 11}).fit(data[:67])
+    assert ae.outcome.status == "ok"
+
+
+# --------------------------------------------------------------------------------------------------------- mistakes
+
+
+def broken(data, **changes):
+    other = data.copy()
+    for key, value in changes.items():
+        if key == "X":
+            other.X[3, 5] = value
+        elif key == "mask":
+            other.varm["mask"] = value
+        else:
+            other.uns[key] = value
+    return other
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: broken(d, X=np.nan), "NaN or infinite .*cell 3, gene 5"),
+        (lambda d: broken(d, X=np.inf), "NaN or infinite"),
+        (lambda d: d[:40], "62 cells a batch, but the data have 40"),
+        (lambda d: d[:, :0], "no genes"),
+        (lambda d: broken(d, gene_sets=["A"]), "1 names.*12 columns"),
+        (lambda d: broken(d, gene_sets=["A"] * 12), "two factors would be called 'A'"),
+        (lambda d: broken(d, mask=np.full((180, 12), 7)), "true and false"),
+        (lambda d: broken(d, mask=np.zeros((180, 0)), gene_sets=[]), "no factors"),
+    ],
+)
+def test_data_that_cannot_be_fitted_are_refused(data, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        InterpretableAutoencoder(**QUICK).fit(change(data))
+    assert "\n" not in str(error.value)
+
+
+def test_missing_gene_sets_are_refused(data):
+    with pytest.raises(UserError, match=r"varm\['sets'\] and uns\['gene_sets'\]"):
+        InterpretableAutoencoder(**QUICK).fit(data, mask="sets")
+    with pytest.raises(UserError, match="NaN or infinite"):
+        InterpretableAutoencoder(**QUICK).fit(data).transform(broken(data, X=np.nan))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"lambda_1": 1.0}, "lambda_1: .*did you mean lambda1"),
+        ({"lambda1": -1.0}, "lambda1: .*at least 0"),
+        ({"lambda3": float("inf")}, "lambda3: .*finite"),
+        ({"hidden": [0]}, "hidden: .*above zero"),
+        ({"hidden": 400}, "hidden: .*list"),
+        ({"covariates": [1]}, "covariates: .*names"),
+        ({"optimizer": "lbfgs"}, "optimizer: .*adam, sgd"),
+        ({"device": "tpu"}, "device: .*cpu or cuda"),
+    ],
+)
+def test_wrong_settings_are_refused(setting, message):
+    with pytest.raises(UserError, match=message):
+        InterpretableAutoencoder(**setting)
+
+
+def test_the_signature_shows_every_setting_and_its_default():
+    shown = inspect.signature(InterpretableAutoencoder).parameters
+    assert list(shown) == ["seed", "device", *PARAMS]
+    assert shown["lambda1"].default == 0.93
+
+
+# ---------------------------------------------------------------------------------------------------------- methods
+
+
+def test_defaults_are_not_shared_between_models():
+    InterpretableAutoencoder().settings["hidden"].append(1)
+    assert InterpretableAutoencoder().settings["hidden"] == [400, 400]
+
+
+@pytest.mark.parametrize("method", [interpretable_ae, random_mask])
+def test_methods_return_valid_factors(data, tmp_path, method):
+    params = registry.resolve(method.SPEC, {**QUICK, "n_dense": 2, "covariates": ["batch"]}, "here")
+    factors = method.fit(data, params, 0, "cpu", Budget())
+    contracts.write_factors(tmp_path / "factors.h5ad", factors, data)
+    assert contracts.read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
+    assert (factors.status, factors.iterations) == ("ok", 3)
+    fitted = factors.scores @ factors.loadings.T + factors.covariates + factors.offset
+    np.testing.assert_allclose(fitted, factors.model.reconstruct(data), atol=1e-4)
+
+
+def test_methods_refuse_fewer_cells_than_a_batch_before_any_training():
+    for method in (interpretable_ae, random_mask):
+        method.check(62, 100, 10, registry.resolve(method.SPEC, {}, "here"))
+        with pytest.raises(UserError, match="batch_size"):
+            method.check(61, 100, 10, registry.resolve(method.SPEC, {}, "here"))
+
+
+def test_scores_that_are_not_finite_are_a_divergence_not_a_result(data, monkeypatch):
+    monkeypatch.setattr(InterpretableAutoencoder, "transform", lambda self, data: np.full((data.n_obs, 12), np.inf))
+    factors = interpretable_ae.fit(data, QUICK, 0, "cpu", Budget())
+    assert (factors.status, factors.scores.shape) == ("diverged", (data.n_obs, 0))
+
+
+def test_random_mask_keeps_sizes_and_overlaps_and_explains_less(data, thorough):
+    factors = random_mask.fit(data, THOROUGH, 0, "cpu", Budget())
+    mask = data.varm["mask"].astype(int)
+    permuted = factors.mask.astype(int)
+    np.testing.assert_array_equal(permuted.T @ permuted, mask.T @ mask)
+    assert not np.array_equal(permuted, mask)
+    assert random_mask.SPEC.control
+    assert random_mask.SPEC.params == interpretable_ae.SPEC.params
+    found = [
+        max(correlation(scores[:, k], truth) for truth in data.obsm["truth"].T)
+        for scores in (factors.scores, thorough.transform(data))
+        for k in range(4)
+    ]
+    assert np.mean(found[:4]) < np.mean(found[4:]) - 0.2
+
+
+def test_planning_needs_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, factorbench.methods.random_mask as m; m.check(100, 9, 2, {}); assert 'torch' not in sys.modules"
+    path = next(p for p in sys.path if p.endswith("scripts"))
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})
