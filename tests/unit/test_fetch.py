@@ -393,7 +393,7 @@ def package(tmp_path, monkeypatch):
             "carrier/data/counts.bin": CONTENT,
             "carrier-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n"
             "Requires-Python: <3\nRequires-Dist: nowhere-to-be-found\n",
-            "carrier-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "carrier-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             "carrier-1.0.dist-info/RECORD": "",
         },
     )

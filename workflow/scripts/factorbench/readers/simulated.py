@@ -23,7 +23,7 @@ SPEC = Spec(
         "set_size": Param(20, "genes in each set, drawn at random; sets may overlap", minimum=1),
         "n_types": Param(3, "cell types, each with a set of its own", minimum=1, maximum=26),
         "n_active": Param(3, "further sets whose activity varies from cell to cell; the rest do nothing", minimum=0),
-        "effect": Param(1.5, "mean natural logarithm of the fold change of a gene whose set is on", minimum=0.0),
+        "effect": Param(1.0, "mean natural logarithm of the fold change of a gene whose set is on", minimum=0.0),
         "depth": Param(2_000.0, "mean counts of a cell", minimum=1.0),
         "dispersion": Param(0.2, "variance = mean + dispersion mean^2 (0: Poisson)", minimum=0.0),
         "seed": Param(0, "seed of everything; the gene sets follow from it, n_genes, n_sets and set_size", minimum=0),
@@ -84,10 +84,10 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     activity[:, 0] = condition
     activity[np.arange(n_cells), 1 + cell_type] = 1
     active = slice(1 + len(types), 1 + len(types) + options["n_active"])
-    activity[:, active] = rng.gamma(1.0, 1.0, activity[:, active].shape)
+    activity[:, active] = rng.gamma(4.0, 0.25, activity[:, active].shape)
 
     member = mask(sets, genes).toarray()
-    weights = options["effect"] * member * rng.gamma(4.0, 0.25, member.shape)
+    weights = options["effect"] * member * rng.uniform(0.5, 1.5, member.shape)
     weights[:, active.stop :] = 0
     log_mean = rng.normal(0.0, 1.0, len(genes)) + activity @ weights.T
     share = np.exp(log_mean - log_mean.max(axis=1, keepdims=True))

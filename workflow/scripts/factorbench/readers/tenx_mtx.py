@@ -66,10 +66,10 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
         cells.append(pd.DataFrame({"barcode": barcodes, options["sample_label"]: str(sample)}))
     obs = pd.concat(cells, ignore_index=True)
     obs.index = obs[options["sample_label"]] + "_" + obs["barcode"]
-    data = anndata.AnnData(sparse.vstack(matrices, format="csr"), obs=obs, var=genes.set_index(options["gene_names"]))
-    data.var.index.name = None
-    notes = {"gene names made unique": int(data.var_names.duplicated().sum())}
-    data.var_names_make_unique()
+    genes = genes.set_index(options["gene_names"]).rename_axis(None)
+    notes = {"gene names made unique": int(genes.index.duplicated().sum())}
+    genes.index = anndata.utils.make_index_unique(genes.index)
+    data = anndata.AnnData(sparse.vstack(matrices, format="csr"), obs=obs, var=genes)
     if options["cells"]:
         table = _table(_file(files, options["cells"], "cells"))
         data.obs, notes["cells not in the table"] = join(data.obs, table, options)

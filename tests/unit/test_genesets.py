@@ -1,0 +1,82 @@
+"""Gene sets: GMT as it is met in the wild; the mask against its definition."""
+
+import numpy as np
+import pytest
+from factorbench import genesets
+from factorbench.contracts import UserError
+from hypothesis import given
+from hypothesis import strategies as st
+
+GENES = [f"G{i}" for i in range(12)]
+
+
+def gmt(tmp_path, content):
+    path = tmp_path / "sets.gmt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_gmt_keeps_order(tmp_path):
+    path = gmt(tmp_path, "B\thttp://b\tG3\tG1\nA\t\tG2\n")
+    assert list(genesets.read_gmt(path).items()) == [("B", ["G3", "G1"]), ("A", ["G2"])]
+
+
+def test_gmt_of_windows_with_gaps_and_repeats(tmp_path):
+    path = gmt(tmp_path, b"\xef\xbb\xbfA\tx\tG1\tG2\tG1\t\t\r\n\r\n  \r\nB b\tx\tG\xc3\xa9\r\n")
+    assert genesets.read_gmt(path) == {"A": ["G1", "G2"], "B b": ["Gé"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("A\tx\tG1\n\nB\tx\n", "line 3: a line of a GMT file is name, description, genes"),
+        ("A\tx\tG1\nB\tx\t\t\n", "line 2: a line"),
+        ("A x G1\n", "line 1: a line"),
+        ("\tx\tG1\n", "line 1: a line"),
+        ("A\tx\tG1\nB\tx\tG1\nA\ty\tG2\n", "line 3: the gene set A is there twice"),
+        ("\n", "no gene set"),
+        (b"\x1f\x8b\x08\xff\xfe", "not a text file"),
+    ],
+)
+def test_bad_gmt(tmp_path, content, says):
+    with pytest.raises(UserError, match=says) as error:
+        genesets.read_gmt(gmt(tmp_path, content))
+    assert "sets.gmt" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@given(
+    st.dictionaries(st.text("AB", min_size=1), st.lists(st.sampled_from([*GENES, "X", "Y"]), min_size=1)),
+    st.lists(st.sampled_from(GENES), unique=True, min_size=1),
+)
+def test_mask_is_membership(sets, genes):
+    mask = genesets.mask(sets, genes)
+    assert mask.dtype == bool
+    expected = np.array([[gene in members for members in sets.values()] for gene in genes], bool)
+    np.testing.assert_array_equal(mask.toarray(), expected.reshape(len(genes), len(sets)))
+    sizes = [len(set(members) & set(genes)) for members in sets.values()]
+    np.testing.assert_array_equal(genesets.filter_by_size(mask, 2), [size >= 2 for size in sizes])
+    np.testing.assert_array_equal(genesets.filter_by_size(mask, 1, 3), [1 <= size <= 3 for size in sizes])
+
+
+def test_prefix():
+    assert list(genesets.strip_prefix({"R_A": ["x"], "B": ["y"], "R_": ["z"]}, "R_")) == ["A", "B", "R_"]
+    with pytest.raises(UserError, match="A is there twice"):
+        genesets.strip_prefix({"R_A": ["x"], "A": ["y"]}, "R_")
+
+
+@pytest.mark.parametrize(
+    ("genes", "members", "pairs"),
+    [
+        (["Isg15", "Actb", "Foo"], ["ISG15", "ACTB"], [("Isg15", "ISG15"), ("Actb", "ACTB")]),
+        (["ENSG00000187608.8"], ["ENSG00000187608"], [("ENSG00000187608.8", "ENSG00000187608")]),
+        (["HLA.DRA", "Q"], ["HLA-DRA", "ISG15"], [("HLA.DRA", "HLA-DRA")]),
+        (["Q", "WWWW"], ["HLA-DRA"], []),
+    ],
+)
+def test_near_matches(genes, members, pairs):
+    assert genesets.near_matches({"A": members}, genes) == pairs
+    text = str(genesets.no_match({"A": members}, genes, "here"))
+    assert text.startswith("here: no gene of the data is in any gene set")
+    assert all(f"{gene} (data) ~ {member} (sets)" in text for gene, member in pairs)
+    assert pairs or f"the data have {', '.join(genes)}, the sets {', '.join(members)}" in text
