@@ -28,7 +28,8 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     """
     style.apply()
     scores = tidy_tables.tidy(tables["scores"])
-    colours = dict(zip(spec["methods"], style.palette(len(spec["methods"])), strict=True))
+    all_colours = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
+    colours = {method: all_colours[method] for method in spec["methods"]}
     panels = {d: points(scores, d, spec, config["datasets"][d]["contrast"]) for d in spec["datasets"]}
     terms = [t for t in spec["terms"] if any((p["factor"] == t).any() for p in panels.values())]
     room = max(1.25, 0.5 + 0.17 * len(colours))

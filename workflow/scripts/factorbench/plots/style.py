@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from ..contracts import atomic
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours that stay apart for colour-blind readers (Okabe and Ito 2008), without the yellow that fades on white."""
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")
+"""Colours that stay apart for colour-blind readers (Okabe and Ito 2008); grey for the yellow that fades on white."""
 TOL_MUTED = (
     "#332288",
     "#CC6677",
