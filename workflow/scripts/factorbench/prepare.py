@@ -73,51 +73,43 @@ def prepare(
     """
     where = f"datasets.{name}"
     check_names(raw, where)
-    counts = check_counts(raw.X, where)
+    counts = check_counts(raw, where)
     obs = read_labels(raw.obs, settings["labels"], f"{where}.labels")
     contrast = read_contrast(obs, settings.get("contrast"), f"{where}.contrast")
+    sets = genesets.strip_prefix(sets, settings["prefix"])
     n_cells, n_genes = {"raw": raw.n_obs}, {"raw": raw.n_vars}
 
-    if contrast:
-        obs = obs[obs[contrast["label"]].notna()]
-        n_cells["with the contrast's label"] = len(obs)
-    zeroed = np.zeros(raw.n_vars, bool)
-    if settings["zeroed_by"]:
-        rows = raw.obs_names.get_indexer(obs.index)
-        zeroed = zeroed_genes(counts[rows], obs[settings["zeroed_by"]], settings["min_cells"])
+    known = obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(len(obs), bool)
+    n_cells["with a value of the contrast's label"] = int(known.sum())
+    data = AnnData(counts[known], obs=obs[known], var=pd.DataFrame(index=raw.var_names))
+    zeroed = np.zeros(data.n_vars, bool)
+    if settings["zeroed_by"]:  # on all cells: in a small subset a rare gene is absent from a class by chance
+        zeroed = zeroed_genes(data.X, data.obs[settings["zeroed_by"]], settings["min_cells"])
+    chosen = np.arange(data.n_obs)
     if settings["n_cells"] is not None:
-        obs = subset(obs, settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
-        n_cells["subset"] = len(obs)
-    data = AnnData(counts, obs=pd.DataFrame(index=raw.obs_names), var=pd.DataFrame(index=raw.var_names))
-    data = data[obs.index, ~zeroed].copy()
-    n_genes["not zeroed"] = data.n_vars
+        chosen = subset(data.obs, settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
+        n_cells["in the subset"] = len(chosen)
+    data = data[chosen, ~zeroed].copy()
+    n_genes["not zeroed in one class"] = data.n_vars
     data = data[:, data.X.getnnz(axis=0) >= settings["min_cells"]].copy()
     n_genes["seen in enough cells"] = data.n_vars
     data = data[data.X.getnnz(axis=1) > 0].copy()
     n_cells["with counts"] = data.n_obs
-    if data.n_obs == 0 or data.n_vars == 0:
+    if data.n_obs == 0:
         raise UserError(f"{where}.min_cells: no gene is seen in {settings['min_cells']} cells; lower min_cells")
-    data.obs = obs.loc[data.obs_names].apply(lambda label: label.cat.remove_unused_categories())
     check_classes(data.obs, contrast, f"{where}.contrast")
 
     data.layers["counts"] = data.X.astype(np.int32)
     data.X = log_normalise(data.X, settings["target_sum"])
     data = data[:, varying(data.X)].copy()
     n_genes["not constant"] = data.n_vars
-    found = set(data.var_names)
     data = data[:, highly_variable(data, settings["hvg_flavor"], settings["n_top_genes"], where)].copy()
     n_genes["highly variable"] = data.n_vars
+    sizes = dict(zip(sets, np.asarray(genesets.mask(sets, data.var_names).sum(axis=0)).ravel().tolist(), strict=True))
+    data = annotate(data, sets, raw.var_names, settings, where)
+    n_genes["in a kept gene set"] = data.n_vars
 
-    sets = genesets.strip_prefix(sets, settings["prefix"])
-    member = genesets.mask(sets, data.var_names)
-    kept = keep_sets(sets, member, raw.var_names, settings, where)
-    annotated = member[:, kept].getnnz(axis=1) > 0
-    data = data[:, annotated].copy()
-    n_genes["in a gene set"] = data.n_vars
-    data.varm["mask"] = member[annotated][:, kept].toarray()
-    data.uns["gene_sets"] = np.array(list(sets), dtype=object)[kept]
-
-    in_sets = set().union(*sets.values())
+    annotated = set().union(*sets.values())
     record = {
         "dataset": name,
         "title": settings.get("title") or name,
@@ -130,13 +122,13 @@ def prepare(
         "zeroed": {
             "by": settings["zeroed_by"],
             "n": int(zeroed.sum()),
-            "in_gene_sets": sorted(in_sets.intersection(raw.var_names[zeroed])),
+            "n_in_gene_sets": len(annotated.intersection(raw.var_names[zeroed])),
             "genes": sorted(raw.var_names[zeroed]),
         },
         "sets": {
             "in the collection": len(sets),
-            "with a gene of the data": int((genesets.mask(sets, sorted(found)).getnnz(axis=0) > 0).sum()),
-            "kept": int(kept.sum()),
+            "kept": len(data.uns["gene_sets"]),
+            "dropped": {key: size for key, size in sizes.items() if key not in set(data.uns["gene_sets"])},
         },
         "reader": json.loads(raw.uns.get("reader", "{}")),
         "versions": {package: version(package) for package in ("anndata", "numpy", "scanpy", "scipy")},
@@ -162,30 +154,30 @@ def check_names(raw: AnnData, where: str) -> None:
             )
 
 
-def check_counts(counts: Any, where: str) -> sparse.csr_matrix:
-    """``counts`` as a CSR matrix without stored zeros, shape (n_cells, n_genes).
+def check_counts(raw: AnnData, where: str) -> sparse.csr_matrix:
+    """The counts as a CSR matrix without stored zeros, shape (n_cells, n_genes).
 
     Raises
     ------
     UserError
         If a value is NaN, infinite, negative or not a whole number.
     """
-    counts = sparse.csr_matrix(counts, copy=True)
+    counts = sparse.csr_matrix(raw.X, copy=True)
     counts.eliminate_zeros()
     values = counts.data
     wrong = {
         "NaN": np.isnan(values),
         "infinite": np.isinf(values),
         "negative": values < 0,
-        "not whole": ~np.isclose(values, np.round(values), rtol=0, atol=1e-6),
+        "not whole numbers": values != np.round(values),
     }
     for what, entries in wrong.items():
         if entries.any():
             first = int(np.flatnonzero(entries)[0])
-            cell, gene = int(np.searchsorted(counts.indptr, first, side="right")) - 1, int(counts.indices[first])
+            cell = raw.obs_names[np.searchsorted(counts.indptr, first, side="right") - 1]
             raise UserError(
-                f"{where}.files: {entries.sum()} counts are {what}, the first in cell {cell + 1}, gene {gene + 1}; "
-                f"give raw counts (options.layer says where an h5ad file keeps them)"
+                f"{where}.files: {entries.sum()} counts are {what}, the first in cell {cell}, gene "
+                f"{raw.var_names[counts.indices[first]]}; give raw counts (options.layer says where in an h5ad file)"
             )
     return counts
 
@@ -268,21 +260,22 @@ def check_classes(obs: pd.DataFrame, contrast: dict[str, str] | None, where: str
             raise UserError(f"{where}.{key}: none of its cells is left; choose a larger n_cells")
 
 
-def subset(obs: pd.DataFrame, n_cells: int, seed: int, where: str) -> pd.DataFrame:
-    """``n_cells`` rows of ``obs``, in their order, drawn at random in proportion to all its labels jointly.
+def subset(labels: pd.DataFrame, n_cells: int, seed: int, where: str) -> np.ndarray:
+    """Sorted positions of ``n_cells`` cells drawn at random in proportion to all their labels jointly.
 
-    Each stratum gets its share rounded down, the largest remainders get one cell more.
+    Each stratum gets its share rounded down; the strata with the largest remainders get one cell more.
     """
-    if n_cells > len(obs):
-        raise UserError(f"{where}: {n_cells} cells were asked for and there are {len(obs)}; lower n_cells")
-    stratum = obs.groupby(list(obs), observed=True, dropna=False).ngroup() if len(obs.columns) else 0
-    stratum = np.broadcast_to(stratum, len(obs))
-    share = np.bincount(stratum) * (n_cells / len(obs))
+    if n_cells > len(labels):
+        raise UserError(f"{where}: {n_cells} cells were asked for and there are {len(labels)}; lower n_cells")
+    stratum = np.zeros(len(labels), int)
+    if len(labels.columns):
+        stratum = labels.groupby(list(labels), observed=True, dropna=False).ngroup().to_numpy()
+    share = np.bincount(stratum) * (n_cells / len(labels))
     take = np.floor(share).astype(int)
     take[np.argsort(take - share, kind="stable")[: n_cells - take.sum()]] += 1
-    order = np.random.default_rng(seed).permutation(len(obs))
+    order = np.random.default_rng(seed).permutation(len(labels))
     place = pd.Series(order).groupby(stratum[order]).cumcount().to_numpy()
-    return obs.iloc[np.sort(order[place < take[stratum[order]]])]
+    return np.sort(order[place < take[stratum[order]]])
 
 
 # --------------------------------------------------------------------------------------------------------------- genes
@@ -321,23 +314,26 @@ def highly_variable(data: AnnData, flavor: str, n_top_genes: int, where: str) ->
     return table["highly_variable"].to_numpy(bool)
 
 
-def keep_sets(
-    sets: genesets.GeneSets, member: sparse.spmatrix, genes: pd.Index, settings: dict[str, Any], where: str
-) -> np.ndarray:
-    """Which sets have an accepted number of the selected genes, bool, shape (n_sets,).
+def annotate(data: AnnData, sets: genesets.GeneSets, genes: pd.Index, settings: dict[str, Any], where: str) -> AnnData:
+    """``data`` with the genes that are in a set of accepted size, ``varm["mask"]`` and ``uns["gene_sets"]``.
 
     Raises
     ------
     UserError
-        If there is none: either no gene of the data (``genes``) is in any set, or the limits of size are too strict.
+        If no set is left: either no gene of the raw data (``genes``) is in any, or the limits of size are too strict.
     """
+    member = genesets.mask(sets, data.var_names)
     kept = genesets.filter_by_size(member, settings["min_genes"], settings["max_genes"])
-    if kept.any():
-        return kept
-    if not genesets.mask(sets, genes).nnz:
-        raise genesets.no_match(sets, genes, f"{where}.gene_sets")
-    sizes = np.asarray(member.sum(axis=0)).ravel()
-    raise UserError(
-        f"{where}.min_genes: no gene set has {settings['min_genes']} to {settings['max_genes'] or 'any number'} of the "
-        f"{member.shape[0]} selected genes (the largest has {sizes.max()}); change min_genes, max_genes or n_top_genes"
-    )
+    if not kept.any():
+        if not genesets.mask(sets, genes).nnz:
+            raise genesets.no_match(sets, genes, f"{where}.gene_sets")
+        raise UserError(
+            f"{where}.min_genes: no gene set has {settings['min_genes']} to {settings['max_genes'] or 'any number'} of "
+            f"the {data.n_vars} selected genes (the largest has {member.sum(axis=0).max()}); "
+            f"change min_genes, max_genes or n_top_genes"
+        )
+    annotated = member[:, kept].getnnz(axis=1) > 0
+    data = data[:, annotated].copy()
+    data.varm["mask"] = member[annotated][:, kept].toarray()
+    data.uns["gene_sets"] = np.array(list(sets), dtype=object)[kept]
+    return data
