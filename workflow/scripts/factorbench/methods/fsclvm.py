@@ -216,12 +216,13 @@ def _state(model: Any) -> dict[str, float]:
 
 
 def _change(history: list[dict[str, float]]) -> float:
-    return abs(history[-1]["residual"] - history[-2]["residual"]) if len(history) > 1 else np.nan
+    return abs(history[-1]["residual"] - history[-2]["residual"])
 
 
 def _line(history: list[dict[str, float]]) -> str:
     now = history[-1]
-    return f"residual {now['residual']:.5f}, change {_change(history):.1e}, {now['active']} factors on"
+    change = f" (change {_change(history):.1e})" if len(history) > 1 else ""
+    return f"residual {now['residual']:.5f}{change}, {now['active']} factors on"
 
 
 def _reason(status: str, iterations: int, tolerance: float, history: list[dict[str, float]], budget: Budget) -> str:
