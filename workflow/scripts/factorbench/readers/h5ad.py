@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,9 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     (path,) = files.values()
     layer = options["layer"]
     try:
-        found = anndata.read_h5ad(path, backed="r")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", anndata.OldFormatWarning)  # one for each column of an old file
+            found = anndata.read_h5ad(path, backed="r")
         try:
             known = ["X", *(["raw"] if found.raw is not None else []), *found.layers]
             if (layer or "X") not in known:
