@@ -18,4 +18,5 @@ with reporting(snakemake):
                 check(*shapes[dataset], entry["params"])
             except UserError as error:
                 raise UserError(f"methods.{method} on datasets.{dataset}: {error}") from None
-    write_json(snakemake.output[0], {name: dict(zip(("cells", "genes", "gene_sets"), shape)) for name, shape in shapes.items()})
+    keys = ("cells", "genes", "gene_sets")
+    write_json(snakemake.output[0], {name: dict(zip(keys, shape, strict=True)) for name, shape in shapes.items()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import traceback
@@ -23,7 +22,7 @@ def reporting(snakemake: Any) -> Iterator[Callable[[str], None]]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     terminal = sys.stderr
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(str(snakemake.log), "w", buffering=1)) if snakemake.log else open(os.devnull, "w")
+        log = stack.enter_context(open(str(snakemake.log), "w", buffering=1))
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
 

@@ -32,20 +32,33 @@ class Budget:
 def bar(total: int | None, what: str, unit: str = "it") -> Any:
     """A tqdm progress bar on stderr: live in a terminal, a line every few seconds elsewhere (logs, clusters).
 
-    ``FACTORBENCH_PROGRESS=live|lines|off`` overrides what the stream looks like (a run's stderr is a pipe to its log).
+    ``FACTORBENCH_PROGRESS=live|lines|off`` overrides what the stream looks like (a run's stderr is a pipe).
     """
     from tqdm import tqdm
 
     mode = os.environ.get("FACTORBENCH_PROGRESS") or ("live" if sys.stderr.isatty() else "lines")
+    live = mode == "live"
     return tqdm(
         total=total,
         desc=what,
         unit=unit,
-        file=sys.stderr,
+        file=sys.stderr if live else _Lines(),
         disable=mode == "off",
-        mininterval=0.3 if mode == "live" else 5.0,
+        mininterval=0.3 if live else 10.0,
         miniters=1,
-        dynamic_ncols=mode == "live",
-        ncols=None if mode == "live" else 150,
-        leave=mode != "live",
+        dynamic_ncols=live,
+        bar_format=None if live else "{desc}: {n_fmt}/{total_fmt} {unit} in {elapsed}{postfix}",
+        leave=not live,
     )
+
+
+class _Lines:
+    """stderr for a progress bar where nobody can see it move: every state on a line of its own."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            print(text, file=sys.stderr)
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -222,7 +222,7 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={"FACTORBENCH_PROGRESS": "live" if sys.__stderr__.isatty() else "lines", **os.environ, "PYTHONPATH": path},
     )
     began = time.monotonic()
     limit = job["timeout_seconds"]
@@ -293,11 +293,10 @@ def main(arguments: list[str]) -> int:
         missing = [key for key in JOB_KEYS if key not in job]
         if missing:
             raise UserError(f"{arguments[0]}: the job lacks {', '.join(missing)}")
-        record = execute(job)
+        execute(job)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
-    print(summary(record), file=sys.stderr)
     return 0
 
 

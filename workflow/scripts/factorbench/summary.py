@@ -1,0 +1,40 @@
+"""What ``make run`` ends with: the most important numbers on the terminal, and where the report is.
+
+``python -m factorbench.summary [results]``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from .contracts import read_table
+
+
+def summary(results: Path) -> str:
+    """A short table of time and best separating factor by dataset and method, and the path of the report."""
+    runtime = read_table(results / "tables" / "runtime.tsv")
+    separation = read_table(results / "tables" / "separation.tsv")
+    questions = separation.drop_duplicates("dataset")[["dataset", "label"]]
+    best = separation.merge(questions, on=["dataset", "label"])
+    table = runtime.merge(best[["dataset", "method", "factor", "accuracy"]], how="left", on=["dataset", "method"])
+    least = (table["bound"] == "at least").map({True: ">= ", False: ""})
+    columns = {
+        "dataset": table["dataset"] + " (" + table["cells"].astype(str) + " cells)",
+        "method": table["method"],
+        "runs": table["statuses"],
+        "seconds": least + table["seconds"].map("{:.1f}".format),
+        "ratio": table["ratio"].map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2f}"),
+        "best factor": table["factor"].fillna("").str.slice(0, 44),
+        "accuracy": table["accuracy"].map(lambda value: "" if pd.isna(value) else f"{value:.3f}"),
+    }
+    lines = pd.DataFrame(columns).to_string(index=False, justify="left")
+    asked = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
+    note = f"best factor: of all factors the one that tells best ({asked}), mean accuracy over seeds"
+    return f"{lines}\n\n{note}\nreport: {(results / 'report.html').resolve()}"
+
+
+if __name__ == "__main__":
+    print(summary(Path(sys.argv[1] if len(sys.argv) > 1 else "results")))
