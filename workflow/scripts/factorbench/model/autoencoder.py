@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -28,6 +29,10 @@ from .training import Outcome, train
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+
+class NotFittedError(UserError, AttributeError):
+    """A model was asked for what only fitting can give."""
 
 
 class InterpretableAutoencoder:
@@ -81,6 +86,12 @@ class InterpretableAutoencoder:
     def __repr__(self) -> str:
         changed = {key: value for key, value in self.settings.items() if value != PARAMS[key].default}
         return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for properties too, when what they need is not there yet.
+        if name in ("network", "genes", "means", "names", "mask", "outcome", "recipe", "offset", "factors", "history"):
+            raise NotFittedError("this autoencoder is not fitted yet; call fit or load first")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # --------------------------------------------------------------------------------------------------------- fitting
 
@@ -222,6 +233,7 @@ class InterpretableAutoencoder:
         return evaluate(self.network, blocks, self.weights, self.settings)
 
     def _blocks(self, adata: AnnData, min_share: float) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        self.network.eval()
         position = align_genes(adata.var_names, self.genes, min_share)
         for rows, expression in chunks(adata.X, position, self.means):
             expression -= self.offset
@@ -262,6 +274,8 @@ class InterpretableAutoencoder:
         model.names = record["names"]
         model.recipe = record["covariates"]
         model.outcome = Outcome(**record["outcome"])
+        for row in model.outcome.history:
+            row.update({key: math.nan for key, value in row.items() if value is None})
         model.means = tensors.pop("means").numpy()
         model.mask = tensors.pop("mask").numpy()
         with torch.random.fork_rng(devices=[]):

@@ -14,19 +14,19 @@ CHUNK = 4096
 """Cells evaluated at once."""
 
 
-def dense_matrix(X: np.ndarray | sparse.spmatrix) -> np.ndarray:
-    """A copy of ``X`` as a dense float32 array, shape (n_cells, n_genes).
+def dense_matrix(X: np.ndarray | sparse.spmatrix, first: int = 0) -> np.ndarray:
+    """A copy of ``X`` as a dense float32 array, shape (n_cells, n_genes); its first row is cell ``first`` of the data.
 
     Raises
     ------
     UserError
         If a value is NaN or infinite (as float32).
     """
-    dense = X.toarray() if sparse.issparse(X) else X
-    dense = np.array(dense, np.float32, order="C", copy=dense is X or None)
-    if not np.isfinite(dense).all():
-        cell, gene = np.argwhere(~np.isfinite(dense))[0]
-        raise UserError(f"X has values that are NaN or infinite (first: cell {cell}, gene {gene}); mend or drop them")
+    dense = X.toarray().astype(np.float32, copy=False) if sparse.issparse(X) else np.array(X, np.float32)
+    finite = np.isfinite(dense).all(axis=1)
+    if not finite.all():
+        cell = first + int(np.argmin(finite))
+        raise UserError(f"X has values that are NaN or infinite (first in cell number {cell}); mend or drop them")
     return dense
 
 
@@ -74,8 +74,8 @@ def chunks(
     for start in range(0, X.shape[0], size):
         rows = slice(start, min(start + size, X.shape[0]))
         if in_order:
-            yield rows, dense_matrix(X[rows])
+            yield rows, dense_matrix(X[rows], start)
         else:
             block = np.repeat(fill[None].astype(np.float32), rows.stop - rows.start, axis=0)
-            block[:, present] = dense_matrix(X[rows][:, position[present]])
+            block[:, present] = dense_matrix(X[rows][:, position[present]], start)
             yield rows, block

@@ -130,11 +130,11 @@ def train(
                 kept, best = _snapshot(network), row.get("evaluated", best)
             progress.set_postfix_str(_line(row), refresh=False)
             progress.update()
-            if budget.spent() and not (complete and epoch == epochs):
-                outcome.status, outcome.reason = "budget", f"its budget was spent in epoch {epoch} of {epochs}"
-                break
             if patience and stale >= patience:
                 outcome.converged, outcome.reason = True, f"no better for {patience} epochs"
+                break
+            if budget.spent() and not (complete and epoch == epochs):
+                outcome.status, outcome.reason = "budget", f"its budget was spent in epoch {epoch} of {epochs}"
                 break
         else:
             if patience:
