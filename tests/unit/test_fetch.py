@@ -242,7 +242,8 @@ def test_progress_goes_to_stderr(server, tmp_path, capfd, monkeypatch):
     fetch(entry(server.url), tmp_path / "counts.bin", "kang")
     out, err = capfd.readouterr()
     assert out == ""
-    assert "counts.bin: 100%" in err
+    assert "counts.bin" in err
+    assert "300k/300k" in err
 
 
 # -------------------------------------------------------------------------------------------------- folders and mirrors
@@ -382,12 +383,20 @@ def test_archive_that_is_not_what_the_config_says(tmp_path, change, says):
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A folder with one wheel, the only place pip looks at."""
-    folder = tmp_path / "wheels"
+def registry(tmp_path, monkeypatch):
+    """A folder, the only place pip looks at."""
+    folder = tmp_path / "registry"
     folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return folder
+
+
+@pytest.fixture
+def package(registry):
     wheel = zipped(
-        folder / "carrier-1.0-py3-none-any.whl",
+        registry / "carrier-1.0-py3-none-any.whl",
         **{
             "carrier/__init__.py": "raise SystemExit('imported')",
             "carrier/data/counts.bin": CONTENT,
@@ -397,16 +406,37 @@ def package(tmp_path, monkeypatch):
             "carrier-1.0.dist-info/RECORD": "",
         },
     )
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     return {"pypi": "carrier==1.0", "member": "carrier/data/counts.bin", "sha256": sha(wheel.read_bytes())}
 
 
 def test_member_of_a_package_that_is_neither_installed_nor_asked_for_its_needs(tmp_path, package):
     assert get(tmp_path, package) == "carrier==1.0 (carrier/data/counts.bin)"
     assert (tmp_path / "counts.bin").read_bytes() == CONTENT
-    assert names(tmp_path) == ["counts.bin", "wheels"]
+    assert names(tmp_path) == ["counts.bin", "registry"]
+
+
+def test_member_of_a_source_package(tmp_path, registry):
+    backend = (
+        "import pathlib\n"
+        "def prepare_metadata_for_build_wheel(folder, config_settings=None):\n"
+        "    info = pathlib.Path(folder, 'carrier-1.0.dist-info')\n"
+        "    info.mkdir()\n"
+        "    (info / 'METADATA').write_text('Metadata-Version: 2.1\\nName: carrier\\nVersion: 1.0\\n')\n"
+        "    return info.name\n"
+    )
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "PKG-INFO": "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n",
+        "backend.py": backend,
+        "data/counts.bin": CONTENT,
+    }
+    infos = [
+        (tarfile.TarInfo(f"carrier-1.0/{name}"), text if isinstance(text, bytes) else text.encode())
+        for name, text in files.items()
+    ]
+    sdist = sha(tarred(registry / "carrier-1.0.tar.gz", infos).read_bytes())
+    get(tmp_path, {"pypi": "carrier==1.0", "member": "carrier-1.0/data/counts.bin", "sha256": sdist})
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -417,4 +447,4 @@ def test_package_that_is_not_what_the_config_says(tmp_path, package, change, say
     with pytest.raises(UserError, match=says) as error:
         get(tmp_path, {**package, **change})
     assert "\n" not in str(error.value)
-    assert names(tmp_path) == ["wheels"]
+    assert names(tmp_path) == ["registry"]

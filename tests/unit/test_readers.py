@@ -132,7 +132,7 @@ def geo(tmp_path):
     return files, counts
 
 
-def test_geo_layout(geo):
+def test_geo_layout(geo, tmp_path):
     files, counts = geo
     found = read("tenx_mtx", files, OPTIONS)
     assert list(found.obs_names) == ["ctrl_AAAC-1", "ctrl_CCCG-1", "ctrl_GGGT-1", "stim_AAAC-1", "stim_TTTA-1"]
@@ -150,14 +150,15 @@ def test_geo_layout(geo):
         "cells not in the table": 1,
         "cells left out": 0,
     }
+    found.write_h5ad(tmp_path / "raw.h5ad")  # what it returns can be stored
+    assert anndata.read_h5ad(tmp_path / "raw.h5ad").obs["cell"].isna().sum() == 2
 
 
-def test_geo_singlets(geo, tmp_path):
+def test_geo_singlets(geo):
     files, _ = geo
     found = read("tenx_mtx", files, {**OPTIONS, "keep": {"multiplets": "singlet", "cell": ["B cells", "NK cells"]}})
     assert list(found.obs_names) == ["ctrl_AAAC-1", "ctrl_GGGT-1"]
     assert json.loads(found.uns["reader"])["cells left out"] == 3
-    found.write_h5ad(tmp_path / "raw.h5ad")  # what it returns can be stored
 
 
 def test_table_without_samples(geo):

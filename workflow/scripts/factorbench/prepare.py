@@ -310,7 +310,10 @@ def highly_variable(data: AnnData, flavor: str, n_top_genes: int, where: str) ->
     try:
         table = sc.pp.highly_variable_genes(data, layer=layer, flavor=flavor, n_top_genes=n_top_genes, inplace=False)
     except ValueError as error:  # loess gives up on few cells or few distinct means
-        raise UserError(f"{where}.hvg_flavor: {flavor} fails on these data ({error}); choose another flavour") from None
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{where}.hvg_flavor: {flavor} fails on these data ({reason}); choose another flavour"
+        ) from None
     return table["highly_variable"].to_numpy(bool)
 
 

@@ -7,12 +7,15 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..contracts import UserError
 from ..registry import Param, Spec, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from scipy import sparse
 
 SPEC = Spec(
     name="tenx_mtx",
@@ -100,23 +103,18 @@ def join(obs: pd.DataFrame, table: pd.DataFrame, options: dict[str, Any]) -> tup
         )
     place = rows.get_indexer(wanted)
     if suffix:
-        repeated = rows.get_indexer(wanted + suffix)
-        place = repeated if (place < 0).all() else _first(place, repeated)
+        place = np.where(place < 0, rows.get_indexer(wanted + suffix), place)
     if (place < 0).all():
         raise UserError(
             f"options.cells: no barcode of the table is one of the matrices (table: {table.index[0]}, matrices: "
             f"{obs['barcode'].iloc[0]}, samples {', '.join(obs[label].unique())}); check samples and sample_label"
         )
     found = table.reset_index(drop=True).reindex(place).set_axis(obs.index)
-    found[place < 0] = None
-    clash = [column for column in found if column in obs]
-    return obs.join(found.drop(columns=clash)), int((place < 0).sum())
+    return obs.join(found.drop(columns=[column for column in found if column in obs])), int((place < 0).sum())
 
 
-def kept_cells(obs: pd.DataFrame, keep: dict[str, Any]) -> Any:
+def kept_cells(obs: pd.DataFrame, keep: dict[str, Any]) -> np.ndarray:
     """Which cells have one of the accepted values in every column that ``keep`` names, bool, shape (n_cells,)."""
-    import numpy as np
-
     kept = np.ones(len(obs), bool)
     for column, accepted in keep.items():
         if column not in obs:
@@ -128,12 +126,6 @@ def kept_cells(obs: pd.DataFrame, keep: dict[str, Any]) -> Any:
                 raise UserError(f"options.keep.{column}: no cell is {value!r}{nearest(str(value), [*map(str, known)])}")
         kept &= obs[column].isin(accepted).to_numpy()
     return kept
-
-
-def _first(place: Any, other: Any) -> Any:
-    import numpy as np
-
-    return np.where(place < 0, other, place)
 
 
 def _file(files: dict[str, Path], key: Any, option: str) -> Path:
@@ -176,7 +168,7 @@ def _table(path: Path) -> pd.DataFrame:
     return table.set_index(table.columns[0]) if isinstance(table.index, pd.RangeIndex) else table
 
 
-def _matrix(path: Path, n_genes: int, n_cells: int) -> Any:
+def _matrix(path: Path, n_genes: int, n_cells: int) -> sparse.csr_matrix:
     """Counts of one sample, CSR, shape (n_cells, n_genes)."""
     from scipy import io, sparse
 
