@@ -107,8 +107,8 @@ def _separate(
         area[k], lower[k], upper[k] = _logistic.auroc(x, y)
     cv[:, np.minimum(y.sum(axis=1), (~y).sum(axis=1)) < folds] = np.nan
     at = {"factor": np.repeat(names, len(labels)), "label": np.tile(labels, len(names)), "n": n}
-    share = y.mean(axis=1)
-    parts = [rows("baseline", np.maximum(share, 1 - share), label=labels, n=n)]
+    inside = y.sum(axis=1)
+    parts = [rows("baseline", np.maximum(inside, n - inside) / n, label=labels, n=n)]
     for split, right in (("train", train), ("cv", cv)):
         low, high = wilson(right, n)
         parts.append(rows("accuracy", right.ravel(), split=split, lower=low.ravel(), upper=high.ravel(), **at))
