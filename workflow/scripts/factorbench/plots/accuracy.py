@@ -33,7 +33,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     panels = {d: points(scores, d, spec, config["datasets"][d]["contrast"]) for d in spec["datasets"]}
     terms = [t for t in spec["terms"] if any((p["factor"] == t).any() for p in panels.values())]
     room = max(1.25, 0.5 + 0.17 * len(colours))
-    width = 2.9 + len(terms) * room
+    width = 2.9 + max(len(terms), 2) * room
     figure, grid = plt.subplots(
         len(panels), 1, figsize=(width, 0.9 + 3.3 * len(panels)), squeeze=False, sharex=True, layout="constrained"
     )
@@ -51,7 +51,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
             draw(axes, found, terms, colours, base)
         remarks += remark(scores, dataset, found, spec, config, entry["title"] if len(panels) > 1 else "")
     grid[-1, 0].set_xticks(range(len(terms)), [style.wrapped(t, int(room * 13)) for t in terms], fontsize=7.5)
-    grid[-1, 0].set_xlim(-0.5, len(terms) - 0.5)
+    grid[-1, 0].set_xlim(-0.5, max(len(terms), 1) - 0.5)
     off = any((~p["on"]).any() for p in panels.values() if len(p))
     figure.legend(handles=legend(colours, config, off), loc="outside right upper", handletextpad=0.3, labelspacing=0.7)
     style.note(figure, " ".join(remarks), int(width * 16))

@@ -1,0 +1,189 @@
+"""The page: what it says follows from the tables, nothing in it can break it, and it needs nothing from outside."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pytest
+from factorbench import contracts, report, tables
+from factorbench.metrics import relevance, separation
+
+from tests.unit import metric_fixtures as toy
+
+TEMPLATE = Path(report.__file__).parents[2] / "report" / "report.html.j2"
+SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+
+class Page(HTMLParser):
+    """Tags of a page, checked to be closed in order, and its text."""
+
+    VOID = ("meta", "img", "br", "wbr")
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.links, self.words = [], [], []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Three seeds of ae and of slow (one killed) on toy, scored for real."""
+    folder = tmp_path_factory.mktemp("results")
+    data, scores, runs = toy.prepared(), [], []
+    for method in ("ae", "slow"):
+        for seed in range(3):
+            killed = method == "slow" and seed == 2
+            factors = toy.factors(data, seed, off=["C"])
+            if killed:
+                factors = contracts.no_factors(data.n_obs, data.n_vars, "timeout", "")
+            factors = toy.written(factors, data, folder / "factors.h5ad")
+            status = "timeout" if killed else "ok"
+            seconds = {"ae": 2.0, "slow": 100.0}[method] + seed
+            more = {"status": status, "seconds": seconds, "n_factors": len(factors.uns["factors"])}
+            runs.append(toy.run(method=method, seed=seed, **more, reason="out of <b>time</b>" if killed else ""))
+            for metric in (separation, relevance):
+                table = metric.score(data, factors, {"folds": 5, "seed": 0})
+                scores.append(table.assign(dataset="toy", method=method, seed=seed, status=status))
+    contracts.write_prepared(folder / "prepared.h5ad", data)
+    (folder / "figure2.svg").write_text(SVG)
+    return folder, runs, [s[list(contracts.SCORE_COLUMNS)] for s in scores if len(s)]
+
+
+def page(world, tmp_path, config=None, keep=lambda run: True):
+    folder, runs, scores = world
+    config = config or toy.config()
+    config["figures"] = {
+        "figure2": {"kind": "accuracy", "terms": ["GONE", "A"], "title": "Which <factor>?", "caption": "Dots & lines"}
+    }
+    runs = tables.runs_table([run for run in runs if keep(run)])
+    scores = pd.concat(scores, ignore_index=True)
+    results = {
+        "runs": runs,
+        "scores": scores,
+        "runtime": tables.runtime_table(runs, "ae", config["datasets"]),
+        "separation": tables.separation_table(scores),
+        "top_pathways": tables.top_pathways(scores, 3),
+    }
+    for name, table in results.items():
+        contracts.write_table(tmp_path / f"{name}.tsv", table)
+    results = {name: contracts.read_table(tmp_path / f"{name}.tsv") for name in results}
+    records = {"toy": report.read_record(folder / "prepared.h5ad")}
+    context = report.context(config, results, records, {"figure2": folder / "figure2.svg"})
+    return report.render(TEMPLATE, context), results
+
+
+def test_the_record_is_read_without_the_cells(world):
+    assert report.read_record(world[0] / "prepared.h5ad") == contracts.prepared_record(toy.prepared())
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_outside(world, tmp_path):
+    html, _ = page(world, tmp_path)
+    links = Page(html).links
+    assert not [
+        link for link in links if not re.match(r"#|data:image/svg\+xml;base64,|https://doi\.org/|https://", link)
+    ]
+    assert not re.search(r"<(link|iframe|script[^>]*src)|@import|url\(", html)
+    images = re.findall(r'<img src="([^"]*)"', html)
+    assert len(images) == 1
+    assert images[0].startswith("data:image/svg+xml;base64,")
+
+
+def test_the_first_answers_are_the_numbers_of_the_tables(world, tmp_path):
+    html, results = page(world, tmp_path)
+    text = Page(html).text
+    means = tables.over_seeds(results["scores"]).query("factor == 'A' and label == 'condition=stimulated'")
+    means = means.set_index(["method", "metric", "split"])
+    train = means.loc[("ae", "accuracy", "train")]
+    assert f"{100 * train['mean']:.1f} % of cells are put into the right class, stimulated or control" in text
+    assert f"95 % interval {100 * train['lower']:.1f} to {100 * min(train['upper'], 1):.1f} %" in text
+    assert f"{100 * means.loc[('ae', 'accuracy', 'cv'), 'mean']:.1f} % when cross-validated" in text
+    baseline = results["scores"].query("metric == 'baseline' and label == 'condition=stimulated'")["value"].iloc[0]
+    assert f"Guessing the larger class gives {100 * baseline:.1f} %" in text
+    assert (
+        f"Best of the other models: Slow model, {100 * means.loc[('slow', 'accuracy', 'train'), 'mean']:.1f} %" in text
+    )
+    assert " 34× the time of Interpretable AE is what Slow model needs on the same 120 cells and 12 genes" in text
+    assert "≥ 34×" not in text
+    assert "1.7 min against 3 s" in text
+
+
+def test_what_did_not_finish_is_named_with_its_reason(world, tmp_path):
+    text = Page(page(world, tmp_path)[0]).text
+    assert "6 runs: 5 finished, 1 did not" in text
+    assert "Toy cells Slow model 2 timeout was killed when its time was up; no result 1.7 min" in text
+    assert "out of <b>time</b>" in text
+
+
+def test_it_says_so_when_every_run_finished(world, tmp_path):
+    text = Page(page(world, tmp_path, keep=lambda run: run["status"] == "ok")[0]).text
+    assert "5 runs: every run finished." in text
+    assert "Nothing: every run finished." in text
+
+
+def test_what_was_compared_on_what(world, tmp_path):
+    text = Page(page(world, tmp_path)[0]).text
+    for words in (
+        *("120 cells, 12 genes, 3 gene sets, mouse", "125 raw → 120 with counts", "doi:10.1000/toy", "CC BY 4.0"),
+        *("4 genes had counts in one class of condition only", "1 of them are in gene sets", "numpy 2.0"),
+        *("Quick 1, cpu, 1 thread: 6 runs", "factorbench aaaaaaaaaaaa (with local changes)"),
+    ):
+        assert words in text
+
+
+def test_text_from_data_is_escaped(world, tmp_path):
+    config = toy.config()
+    hostile = "<script>alert(1)</script>"
+    config["methods"]["ae"]["title"] = config["datasets"]["toy"]["title"] = config["report"]["title"] = hostile
+    config["datasets"]["toy"]["doi"] = '"><script>'
+    html, _ = page(world, tmp_path, config)
+    assert hostile not in html
+    assert html.count("<script>") == 1
+    assert "Which &lt;factor&gt;?" in html
+    assert "Toy et al. &lt;2020&gt;" in html
+    Page(html)
+
+
+def test_a_dataset_without_a_contrast_has_no_board(world, tmp_path):
+    folder, runs, scores = world
+    results = [s[s["label"] != "condition=stimulated"] for s in scores]
+    text = Page(page((folder, runs, results), tmp_path)[0]).text
+    assert "of cells are put into the right class" not in text
+    assert "34×" in text
+
+
+def test_a_name_the_template_lacks_is_an_error(tmp_path):
+    (tmp_path / "t.j2").write_text("{{ nowhere }}")
+    with pytest.raises(jinja2.UndefinedError):
+        report.render(tmp_path / "t.j2", {})
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.9401, "94.0 %"), (np.nan, "–"), (None, "–")])
+def test_percent(share, text):
+    assert report.percent(share) == text
+
+
+def test_versions_that_differ_between_runs_are_all_named():
+    runs = tables.runs_table([toy.run(versions={"numpy": v}, git_commit=None) for v in ("2.0", "1.26")])
+    assert report.versions(runs) == {"numpy": "1.26, 2.0"}
+    assert json.loads(runs["versions"].iloc[0]) == {"numpy": "2.0"}
