@@ -4,12 +4,15 @@ import hashlib
 import http.server
 import io
 import random
+import socket
+import socketserver
 import tarfile
 import threading
 import time
 import zipfile
 from pathlib import Path
 
+import pooch
 import pytest
 from factorbench import fetch as module
 from factorbench.contracts import UserError
@@ -18,6 +21,9 @@ from factorbench.fetch import Failure, Patience, extract, fetch
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
 QUICK = Patience(attempts=3, pause=0.01, connect=1.0, read=0.3)
+
+
+FTP_DEFAULTS = pooch.FTPDownloader.__init__.__defaults__
 
 
 def sha(content):
@@ -228,13 +234,55 @@ def test_source_that_fails_is_named_with_its_reason_and_the_next_is_tried(server
 def test_pauses_grow(server, tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr(module.time, "sleep", pauses.append)
-    server.answers = [status(503, Retry_After="7")]
+    asked = [status(503, Retry_After="7"), status(503, Retry_After="9999"), status(503, Retry_After="soon")]
+    server.answers = [*asked, status(503)]
     with pytest.raises(UserError):
-        get(tmp_path, server.url)
-    assert pauses[0] == 7  # what the server asked for, beside the pause of our own
-    ours = [pause for pause in pauses if 0 < pause < 1]
-    assert 0.005 <= ours[0] <= 0.015
-    assert 0.010 <= ours[1] <= 0.030
+        fetch(entry(server.url), tmp_path / "counts.bin", "kang", (), False, Patience(6, 0.01, 1.0, 0.3))
+    assert pauses[:2] == [7, module.LONGEST_WAIT]
+    ours = [(0.005 * 2**attempt, pauses[attempt], 0.015 * 2**attempt) for attempt in (2, 3, 4)]
+    assert all(low <= pause <= high for low, pause, high in ours)
+    assert len(pauses) == 5  # none after the last attempt
+
+
+def test_nobody_answers(tmp_path):
+    with socket.socket() as free:  # bound, never listening: a port at which connections are refused
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(UserError, match=r"ConnectionRefusedError: .* after 0 bytes, 3 attempts"):
+            get(tmp_path, f"http://127.0.0.1:{free.getsockname()[1]}/counts.bin")
+
+
+class FtpServer(socketserver.StreamRequestHandler):
+    """As much of ftp as a download needs; the first connection ends in the middle of the file."""
+
+    connections = 0
+
+    def handle(self):
+        type(self).connections += 1
+        self.wfile.write(b"220 ready\r\n")
+        with socket.create_server(("127.0.0.1", 0)) as passive:
+            high, low = divmod(passive.getsockname()[1], 256)
+            replies = {b"USER": b"331", b"PASS": b"230", b"TYPE": b"200", b"SIZE": b"213 %d" % len(CONTENT)}
+            replies |= {b"QUIT": b"221 bye", b"PASV": b"227 (127,0,0,1,%d,%d)" % (high, low)}
+            for line in self.rfile:
+                verb = line.split()[0].upper()
+                if verb == b"RETR":
+                    self.wfile.write(b"150 here it comes\r\n")
+                    with passive.accept()[0] as data:
+                        data.sendall(CONTENT if self.connections > 1 else CONTENT[:1000])
+                    self.wfile.write(b"226 done\r\n" if self.connections > 1 else b"426 broken off\r\n")
+                else:
+                    self.wfile.write(replies.get(verb, b"502") + b" \r\n")
+
+
+def test_ftp(tmp_path, monkeypatch):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), FtpServer) as ftp:
+        ftp.daemon_threads = True
+        threading.Thread(target=ftp.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setattr(pooch.FTPDownloader.__init__, "__defaults__", (ftp.server_address[1], *FTP_DEFAULTS[1:]))
+        get(tmp_path, "ftp://127.0.0.1/counts.bin")
+        ftp.shutdown()
+    assert FtpServer.connections == 2
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
 
 
 def test_progress_goes_to_stderr(server, tmp_path, capfd, monkeypatch):

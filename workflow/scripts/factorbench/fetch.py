@@ -30,6 +30,8 @@ CHUNK = 1 << 20
 SIZE_LIMIT = 16 << 30
 """Bytes. A member of an archive that unpacks to more is refused."""
 REDIRECTS = 10
+LONGEST_WAIT = 30.0
+"""Seconds. A server that asks for more (Retry-After) is asked again all the same."""
 TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -38,7 +40,11 @@ class Failure(Exception):
 
 
 class Transient(Failure):
-    """A failure that another attempt may mend."""
+    """A failure that another attempt may mend, not before ``wait`` seconds have passed."""
+
+    def __init__(self, text: str, wait: float = 0.0):
+        super().__init__(text)
+        self.wait = wait
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,8 @@ class _Getter:
             except Transient as problem:
                 if attempt + 1 == self.patience.attempts:
                     raise Failure(f"{problem}, {self.patience.attempts} attempts") from None
-            time.sleep(self.patience.pause * 2**attempt * random.uniform(0.5, 1.5))
+                wait = problem.wait
+            time.sleep(max(wait, self.patience.pause * 2**attempt * random.uniform(0.5, 1.5)))
         return resumed
 
     def package(self, requirement: str, expected: str, folder: Path) -> Path:
@@ -302,8 +309,7 @@ def _check_status(response: Any, part: Path) -> None:
             raise Transient(f"sent another part than was asked for ({given or 'unnamed'})")
     elif status in TRANSIENT_STATUSES:
         wait = response.headers.get("Retry-After", "")
-        time.sleep(min(float(wait), 30.0) if wait.isdigit() else 0.0)
-        raise Transient(f"HTTP {status}")
+        raise Transient(f"HTTP {status}", min(float(wait), LONGEST_WAIT) if wait.isdigit() else 0.0)
     elif status != 200:
         raise Failure(f"HTTP {status}")
 
