@@ -134,15 +134,14 @@ def remark(
 ) -> list[str]:
     """Sentences on what is missing from a panel, and why."""
     here = scores[scores["dataset"] == dataset]
-    known = set(here.loc[here["metric"] == "relevance", "factor"])
+    known = set(here["factor"])
     gone = [t for t in spec["terms"] if t not in known]
     prefix = f"{where}: " if where else ""
     sentences = []
     if gone:
         sentences.append(f"{prefix}filtered out, too few of its genes are among those selected: {', '.join(gone)}.")
-    here = here[here["metric"] == "relevance"]
     for method in spec["methods"]:
-        has = set(here.loc[here["method"] == method, "factor"])
+        has = set(here.loc[here["method"] == method, "factor"]) - {""}
         lacking = [t for t in spec["terms"] if t in known and t not in has]
         title = config["methods"][method]["title"]
         if not has:
