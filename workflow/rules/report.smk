@@ -43,7 +43,7 @@ rule pick:
 rule draw:
     input:
         unpack(figure_tables),
-        code=lambda wildcards: code("plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
+        code=lambda wildcards: code("tables.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
     output:
         png=report(
             "results/figures/{figure}.png",
@@ -69,7 +69,7 @@ rule report:
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
         template=os.path.relpath(PACKAGE.parents[1] / "report" / "report.html.j2"),
-        code=code("report.py"),
+        code=code("report.py", "tables.py"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Report"),
     log:
