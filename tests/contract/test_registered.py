@@ -59,11 +59,11 @@ def test_planning_imports_nothing_heavy():
     assert done.stdout.split() == []
 
 
-LAYERS = ["contracts registry clock", "model genesets tables", "methods metrics plots readers", "run fetch prepare report"]
+LAYERS = [
     "contracts registry clock",
-    "model genesets",
+    "model genesets tables",
     "methods metrics plots readers",
-    "run fetch prepare tables report",
+    "run fetch prepare report",
 ]
 
 

@@ -325,6 +325,14 @@ def test_all_epochs_done_is_ok_without_a_word_on_convergence(quick):
     assert list(quick.history["epoch"]) == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("n_cells", "epochs", "min_updates", "expected"), [(13576, 30, 6570, 30), (500, 30, 6570, 730), (500, 30, 0, 30)]
+)
+def test_small_data_take_more_epochs_for_as_many_updates(n_cells, epochs, min_updates, expected):
+    settings = {"batch_size": 62, "epochs": epochs, "min_updates": min_updates}
+    assert training.n_epochs(n_cells, settings) == expected
+
+
 def test_early_stopping_keeps_the_best_epoch(data):
     given = THOROUGH | {"epochs": 200, "patience": 2, "tolerance": 0.05}
     ae = InterpretableAutoencoder(**given).fit(data)

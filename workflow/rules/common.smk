@@ -72,12 +72,11 @@ def code(*parts):
 
 
 def method_code(wildcards):
-    """A method's own file and the modules of factorbench it says it imports."""
+    """A method's own file and the modules of factorbench it says it imports (of the model, all of them)."""
     spec = registry.load("method", method(wildcards)["use"]).SPEC
-    own = [os.path.join(*name.split(".")[1:]) for name in spec.imports if name.startswith("factorbench.")]
-    return code(
-        f"methods/{spec.name}.py", *(part for name in own for part in (f"{name}*.py", os.path.join(name, "*.py")))
-    )
+    own = [name.split(".")[1:] for name in spec.imports if name.startswith("factorbench.")]
+    modules = {f"methods/{name}.py" if folder == "methods" else f"{folder}/*.py" for folder, name in own}
+    return code(f"methods/{spec.name}.py", *sorted(modules))
 
 
 def metric_code(wildcards):

@@ -30,6 +30,9 @@ from .contracts import Factors, UserError
 
 PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "torch", "slalom", "snakemake")
 
+# Threads that spin while they wait make a run many times slower once anything else wants a core, and else no faster.
+DEFAULT_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+
 JOB_KEYS = (
     *("dataset", "method", "use", "params", "seed", "device", "threads", "budget_seconds", "timeout_seconds"),
     *("prepared", "factors", "run", "model"),
@@ -217,12 +220,13 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
     job = contracts.read_json(job_path)
     started = datetime.datetime.now(datetime.UTC)
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    mode = "live" if sys.__stderr__.isatty() else "lines"
     process = subprocess.Popen(
         [sys.executable, "-m", "factorbench.run", str(job_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={"FACTORBENCH_PROGRESS": "live" if sys.__stderr__.isatty() else "lines", **os.environ, "PYTHONPATH": path},
+        env={**DEFAULT_ENVIRONMENT, "FACTORBENCH_PROGRESS": mode, **os.environ, "PYTHONPATH": path},
     )
     began = time.monotonic()
     limit = job["timeout_seconds"]

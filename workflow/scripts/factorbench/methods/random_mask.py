@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["SPEC", "check", "fit"]
 
 SPEC = dataclasses.replace(
-    interpretable_ae.SPEC, name="random_mask", title="Interpretable autoencoder, random gene sets", control=True
+    interpretable_ae.SPEC,
+    name="random_mask",
+    title="Interpretable autoencoder, random gene sets",
+    control=True,
+    imports=(*interpretable_ae.SPEC.imports, "factorbench.methods.interpretable_ae"),
 )
 
 

@@ -30,6 +30,11 @@ PARAMS: dict[str, Param] = {
     "learning_rate": Param(1e-3, "step size eta, also of the prox (threshold eta * lambda)", minimum=1e-12),
     "batch_size": Param(62, "cells a mini-batch", minimum=2),
     "epochs": Param(30, "passes over all cells, the most there may be", minimum=1),
+    "min_updates": Param(
+        0,
+        "updates (mini-batches) of a full training; small data take more epochs until there are that many",
+        minimum=0,
+    ),
     "center": Param(True, "whether genes are centred by their means over the cells of the fit (never scaled)"),
     "patience": Param(
         0,

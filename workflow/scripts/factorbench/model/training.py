@@ -41,6 +41,11 @@ def batches(n_cells: int, size: int, device: str | torch.device = "cpu") -> list
     return parts
 
 
+def n_epochs(n_cells: int, settings: dict[str, Any]) -> int:
+    """``epochs``, or as many as it takes to make ``min_updates`` updates, one a mini-batch."""
+    return max(settings["epochs"], math.ceil(settings["min_updates"] / math.ceil(n_cells / settings["batch_size"])))
+
+
 def make_optimizer(network: Network, name: str, learning_rate: float) -> torch.optim.Optimizer:
     """Adam with its usual settings, or plain gradient descent (eq. 7)."""
     optimizers = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
@@ -108,7 +113,7 @@ def train(
         zero) and, with early stopping, ``evaluated`` (eq. 3 on all cells in evaluation mode).
     """
     outcome = Outcome()
-    patience, epochs = settings["patience"], settings["epochs"]
+    patience, epochs = settings["patience"], n_epochs(len(expression), settings)
     optimizer = make_optimizer(network, settings["optimizer"], settings["learning_rate"])
     kept, best, stale = _snapshot(network), float("inf"), 0
     began = time.perf_counter()
