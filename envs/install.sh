@@ -30,7 +30,11 @@ if [ ! -e "$venv/.made" ]; then
 fi
 if [ -z "$what" ]; then
   echo "environment: torch" >&2
-  pins ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r "$here/torch.txt"
+  # Asked for by hash, pip would pass over a CPU build that it was set up to prefer: first download, then check and install.
+  wheels=$(mktemp -d)
+  trap 'rm -rf "$wheels"' EXIT
+  pip download -qq --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -d "$wheels" "$(grep -o '^torch==[^ ]*' "$here/torch.txt")"
+  pins --no-index --find-links "$wheels" -r "$here/torch.txt"
   # The registry's Linux build needs CUDA packages that the others do not.
   if "$venv/bin/python" -c 'import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch") or ()))'; then
     echo "environment: the CUDA packages that this build of torch needs (3 GB; TORCH_INDEX can name a CPU build)" >&2
