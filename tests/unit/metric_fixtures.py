@@ -106,4 +106,5 @@ def config():
         "methods": {name: {"title": t, "use": uses.get(name, name), "params": {}} for name, t in titles.items()},
         "figures": {},
         "report": {"title": "Which model?", "reference": "ae", "top": 10},
+        "left_out": ["figure x: not drawn"],
     }

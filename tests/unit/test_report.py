@@ -164,6 +164,10 @@ def test_text_from_data_is_escaped(world, tmp_path):
     Page(html)
 
 
+def test_what_was_left_out_of_figures_is_said(world, tmp_path):
+    assert "figure x: not drawn" in Page(page(world, tmp_path)[0]).text
+
+
 def test_a_dataset_without_a_contrast_has_no_board(world, tmp_path):
     folder, runs, scores = world
     results = [s[s["label"] != "condition=stimulated"] for s in scores]

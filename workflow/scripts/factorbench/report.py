@@ -84,6 +84,7 @@ def context(
         "methods": [method_facts(name, config["methods"][name]) for name in used],
         "runs": len(runs),
         "unfinished": unfinished(runs),
+        "left_out": config["left_out"],
         "boards": boards,
         "answers": [answer for b in boards for answer in separation_answers(b)]
         + time_answers(results["runtime"], config, datasets),
