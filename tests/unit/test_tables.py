@@ -133,9 +133,9 @@ def test_top_pathways_rank_annotated_factors_by_mean_relevance(through):
 
 
 def test_separation_picks_the_factor_whose_auroc_is_farthest_from_one_half(through):
-    values = {  # two seeds each: training accuracy, cross-validated, AUROC
-        "A": [(0.90, 0.89, 0.70), (0.90, 0.89, 0.70)],
-        "B": [(0.91, 0.90, 0.05), (0.93, 0.92, 0.95)],  # its sign differs between seeds
+    values = {  # three seeds each: training accuracy, cross-validated, AUROC
+        "A": [(0.90, 0.89, 0.70)] * 3,
+        "B": [(0.91, 0.90, 0.05), (0.93, 0.92, 0.95), (0.92, 0.91, 0.5)],  # its sign differs between seeds
     }
     scores = toy.scores(
         *(
@@ -146,10 +146,10 @@ def test_separation_picks_the_factor_whose_auroc_is_farthest_from_one_half(throu
                 [("accuracy", "train"), ("accuracy", "cv"), ("auroc", "")], row, strict=True
             )
         ),
-        *({"factor": "", "seed": s, "metric": "baseline", "split": "", "value": 0.9} for s in (0, 1)),
+        *({"factor": "", "seed": s, "metric": "baseline", "split": "", "value": 0.9} for s in (0, 1, 2)),
     )  # fmt: skip
     (row,) = tables.separation_table(through(scores)).to_dict("records")
-    assert (row["factor"], row["candidates"], row["seeds"], row["n"]) == ("B", 2, 2, 120)
+    assert (row["factor"], row["candidates"], row["seeds"], row["n"]) == ("B", 2, 3, 120)
     assert [row[k] for k in ("accuracy", "cv_accuracy", "auroc", "baseline")] == pytest.approx([0.92, 0.91, 0.5, 0.9])
     assert row["lower"] < 0.92 < row["upper"]
 

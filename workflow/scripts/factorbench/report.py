@@ -202,8 +202,8 @@ def board(
             {
                 "method": method,
                 "accuracy": train["mean"],
-                "lower": max(train["lower"], 0.0) if train["seeds"] > 1 else None,
-                "upper": min(train["upper"], 1.0) if train["seeds"] > 1 else None,
+                "lower": max(train["lower"], 0.0) if train["seeds"] > 2 else None,
+                "upper": min(train["upper"], 1.0) if train["seeds"] > 2 else None,
                 "cv": of.loc[(method, "accuracy", "cv"), "mean"],
                 "auroc": of.loc[(method, "auroc", ""), "mean"],
                 "seeds": int(train["seeds"]),

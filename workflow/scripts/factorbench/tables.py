@@ -1,7 +1,7 @@
 """Tidy tables of a whole benchmark, from run.json and scores.tsv: pure functions, nothing is dropped, nothing guessed.
 
 Every table is read by people and by plots: one row a thing, words instead of codes. Means over seeds carry a 95 %
-interval of Student's t over the seeds, and no interval where there is one seed only.
+interval of Student's t over the seeds; fewer than three seeds say too little for one.
 """
 
 from __future__ import annotations
@@ -130,14 +130,14 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row for each combination of `SEEDS_OF`
-        ``mean``, its 95 % interval ``lower`` and ``upper`` (Student's t; missing for one seed), ``lowest``,
+        ``mean``, its 95 % interval ``lower`` and ``upper`` (Student's t; missing below three seeds), ``lowest``,
         ``highest``, ``seeds`` (values that are not missing), ``n`` (largest).
     """
     from scipy.stats import t
 
     groups = tidy(scores).groupby(list(SEEDS_OF), sort=False)
     table = groups["value"].agg(mean="mean", deviation="std", lowest="min", highest="max", seeds="count").reset_index()
-    many = table["seeds"].where(table["seeds"] > 1)
+    many = table["seeds"].where(table["seeds"] > 2)
     half = t.ppf(0.975, many - 1) * table["deviation"] / np.sqrt(many)
     table["lower"], table["upper"] = table["mean"] - half, table["mean"] + half
     table["n"] = groups["n"].max().to_numpy()
