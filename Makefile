@@ -11,7 +11,6 @@ MIRROR ?=
 PINS := envs/install.sh envs/torch.txt envs/torch-cuda.txt envs/build.txt envs/factorbench.txt
 
 export PYTHON TORCH_INDEX
-export PYTHONPATH := workflow/scripts
 
 help: ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -26,7 +25,7 @@ $(VENV)/.test: $(VENV)/.factorbench envs/test.txt
 
 run: $(VENV)/.factorbench ## the benchmark: data, runs, tables, figures, results/report.html
 	@$(BIN)/snakemake $(ARGS) $(if $(MIRROR),--config 'mirrors=[$(MIRROR)]')
-	@$(BIN)/python -m factorbench.summary results
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.summary results
 
 test: $(VENV)/.test ## the tests, fast ones first
 	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 -q

@@ -10,6 +10,7 @@ import textwrap
 import time
 
 import numpy as np
+import psutil
 import pytest
 from factorbench import contracts, run
 from factorbench.contracts import UserError
@@ -145,15 +146,15 @@ def test_a_cancelled_run_takes_its_processes_along(package, job, tmp_path):
 
 
 def left_running(job):
-    """Command lines of processes that still run this job (looked for a moment, since killing takes one)."""
+    """Processes that still run this job (looked for a few seconds, since killing takes a moment)."""
+    folder = job["prepared"].rsplit("/", 1)[0]
     for _ in range(50):
-        found = subprocess.run(
-            ["pgrep", "-f", f"factorbench.run {job['prepared'].rsplit('/', 1)[0]}"], capture_output=True
-        )
-        if not found.stdout:
-            return []
+        lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+        found = [line for line in lines if "factorbench.run" in line and folder in line]
+        if not found:
+            break
         time.sleep(0.1)
-    return found.stdout.decode().split()
+    return found
 
 
 def test_a_missing_key_of_a_job_is_named(tmp_path, capsys):
