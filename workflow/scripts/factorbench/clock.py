@@ -29,7 +29,7 @@ class Budget:
         return self.seconds is not None and self.elapsed() >= self.seconds
 
 
-def bar(total: int | None, what: str, unit: str = "it") -> Any:
+def bar(total: int | None, what: str, unit: str = "iterations") -> Any:
     """A tqdm progress bar on stderr: live in a terminal, a line every few seconds elsewhere (logs, clusters).
 
     ``FACTORBENCH_PROGRESS=live|lines|off`` overrides what the stream looks like (a run's stderr is a pipe).
@@ -38,6 +38,7 @@ def bar(total: int | None, what: str, unit: str = "it") -> Any:
 
     mode = os.environ.get("FACTORBENCH_PROGRESS") or ("live" if sys.stderr.isatty() else "lines")
     live = mode == "live"
+    count = "{n_fmt}" if total is None else "{n_fmt}/{total_fmt}"
     return tqdm(
         total=total,
         desc=what,
@@ -47,7 +48,7 @@ def bar(total: int | None, what: str, unit: str = "it") -> Any:
         mininterval=0.3 if live else 10.0,
         miniters=1,
         dynamic_ncols=live,
-        bar_format=None if live else "{desc}: {n_fmt}/{total_fmt} {unit} in {elapsed}{postfix}",
+        bar_format=None if live else "{desc}: " + count + " {unit} in {elapsed}{postfix}",
         leave=not live,
     )
 
