@@ -164,6 +164,11 @@ def test_text_from_data_is_escaped(world, tmp_path):
     Page(html)
 
 
+def test_methods_that_did_not_meet_a_dataset_are_named():
+    runs = pd.DataFrame({"dataset": ["toy", "toy", "big"], "method": ["ae", "slow", "ae"]})
+    assert report.absent(runs) == {"toy": [], "big": ["slow"]}
+
+
 def test_what_was_left_out_of_figures_is_said(world, tmp_path):
     assert "figure x: not drawn" in Page(page(world, tmp_path)[0]).text
 

@@ -12,7 +12,7 @@ rule collect:
         runtime=report("results/tables/runtime.tsv", caption="../report/tables.rst", category="Tables"),
         separation=report("results/tables/separation.tsv", caption="../report/tables.rst", category="Tables"),
         top_pathways=report("results/tables/top_pathways.tsv", caption="../report/tables.rst", category="Tables"),
-        scores=report("results/tables/scores.tsv", caption="../report/tables.rst", category="Tables"),
+        scores="results/tables/scores.tsv",
     log:
         "results/logs/collect.log",
     conda:

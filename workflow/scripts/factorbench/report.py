@@ -92,6 +92,7 @@ def context(
             {"name": name, **config["figures"][name], "image": data_uri(path)} for name, path in figures.items()
         ],
         "runtime": by_dataset(results["runtime"], datasets),
+        "absent": absent(runs),
         "separation": by_dataset(contrast_first(results["separation"], datasets), datasets),
         "pathways": pathways(results["top_pathways"]),
         "machines": machines(runs),
@@ -282,6 +283,12 @@ def contrast_first(table: pd.DataFrame, datasets: dict[str, dict[str, Any]]) -> 
     asked = {name: (facts["contrast"] or {}).get("label") for name, facts in datasets.items()}
     other = table["label"].str.partition("=")[0] != table["dataset"].map(asked)
     return table.assign(other=other).sort_values(["other", "label"], kind="stable").drop(columns="other")
+
+
+def absent(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """For each dataset the methods that were run, but not on it."""
+    methods = list(dict.fromkeys(runs["method"]))
+    return {name: [m for m in methods if m not in set(group["method"])] for name, group in runs.groupby("dataset")}
 
 
 def by_dataset(table: pd.DataFrame, datasets: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -15,6 +15,8 @@ from .contracts import read_table
 
 def summary(results: Path) -> str:
     """A short table of time and best separating factor by dataset and method, and the path of the report."""
+    if not (results / "report.html").exists():
+        return f"no report yet in {results}"
     runtime = read_table(results / "tables" / "runtime.tsv")
     separation = read_table(results / "tables" / "separation.tsv")
     questions = separation.drop_duplicates("dataset")[["dataset", "label"]]
@@ -26,7 +28,7 @@ def summary(results: Path) -> str:
         "method": table["method"],
         "runs": table["statuses"],
         "seconds": least + table["seconds"].map("{:.1f}".format),
-        "ratio": table["ratio"].map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2f}"),
+        "ratio": table["ratio"].map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2g}"),
         "best factor": table["factor"].fillna("").str.slice(0, 44),
         "accuracy": table["accuracy"].map(lambda value: "" if pd.isna(value) else f"{value:.3f}"),
     }
