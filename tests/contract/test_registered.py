@@ -86,7 +86,10 @@ def test_imports_run_one_way():
             for target in targets:
                 target = next((part for part in target if part), "")
                 same = target == place[0]
-                if target in level and not same and level[target] >= level[place[0]] > 0:
+                if target not in level or same:
+                    continue
+                mine, other = level[place[0]], level[target]
+                if other > mine or other == mine > 0:
                     wrong.append(f"{'/'.join(place)} imports {target}")
     assert not wrong
 
@@ -124,7 +127,7 @@ def test_a_spent_budget_leaves_a_valid_result(tmp_path, method):
     data = planted()
     factors = registry.load("method", method).fit(data, quick(method), 0, "cpu", Budget(0.0))
     contracts.write_factors(tmp_path / "f.h5ad", factors, data)
-    assert factors.status in ("budget", "ok")
+    assert factors.status == ("ok" if factors.iterations is None else "budget")
     assert factors.status == "ok" or factors.reason
 
 

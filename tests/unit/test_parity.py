@@ -8,8 +8,7 @@ from factorbench import clock
 from factorbench.model import prox, training
 from factorbench.model.network import Network
 from factorbench.model.settings import check_settings
-
-authors = pytest.importorskip("intercode.linear_decoder")
+from intercode import linear_decoder as authors
 
 N_CELLS, N_GENES, N_SETS, BATCH, STEPS = 620, 80, 12, 62, 50
 LAMBDAS = {"lambda0": 0.1, "lambda1": 0.93, "lambda2": 0.43, "lambda3": 0.57}

@@ -17,7 +17,7 @@ SPEC = MethodSpec(
     title="Interpretable autoencoder",
     url="https://github.com/theislab/InterpretableAutoencoders",
     params=PARAMS,
-    # Batches of 62 cells do not feed many cores: two make a step 1.4 times as fast as one.
+    # Batches of 62 cells do not feed many cores: two were 1.1 to 1.3 times as fast as one.
     threads=4,
     gpu="optional",
     imports=("factorbench.model.autoencoder",),
