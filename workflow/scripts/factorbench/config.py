@@ -15,12 +15,13 @@ from typing import Any
 
 import yaml
 
-from . import registry
+from . import figures, registry
 from .contracts import UserError
+from .registry import refer
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-RAW_KEYS = ("files", "reader", "options")
+RAW_KEYS = ("files", "reader", "options", "without", "expect")
 """What a dataset's raw data follow from; datasets that share all of these share the raw file."""
 
 
@@ -43,7 +44,9 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     -------
     dict
         As the schema says, and beside it: ``raw`` and ``group`` of each dataset (the datasets whose raw file and whose
-        downloads it shares), ``budget`` and ``timeout`` in seconds, parameters of readers, methods, metrics complete.
+        downloads it shares), its ``gene_sets`` as a list with their ``prefixes``, its ``missing`` samples; ``budget``
+        and ``timeout`` in seconds; parameters of readers, methods, metrics complete; ``left_out``, what is configured
+        and not shown.
 
     Raises
     ------
@@ -54,9 +57,18 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     check_schema(config, where)
     config["datasets"], shared = inherit(config["datasets"], f"{where}: datasets")
     config = fill(schema(), config)
-    for name in config["gene_sets"]:
-        if name in config["datasets"]:
-            raise UserError(f"{where}: gene_sets.{name}: a dataset has this name too; rename one of them")
+    taken: dict[str, str] = {}
+    for key in ("datasets", "gene_sets", "orthologs"):  # each name is a folder of downloads
+        for name in config[key]:
+            if name in taken:
+                raise UserError(f"{where}: {key}.{name}: {taken[name]} have this name too; rename one of them")
+            taken[name] = key
+    for key in ("gene_sets", "orthologs"):
+        for name, entry in config[key].items():
+            if not entry["file"]["sha256"]:
+                raise UserError(f"{where}: {key}.{name}.file: the key 'sha256' is missing; sha256sum says what it is")
+    if config["check"]:
+        refer(config["check"], config["datasets"], "check-dataset NAME")
     for name, dataset in config["datasets"].items():
         dataset.update(shared[name])
         resolve_dataset(name, dataset, config, f"{where}: datasets.{name}")
@@ -77,12 +89,11 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     methods = {method for _, method, _ in planned(config)}
     config["report"]["reference"] = config["report"]["reference"] or config["runs"][0]["methods"][0]
     refer(config["report"]["reference"], methods, f"{where}: report.reference")
-    config["left_out"] = []
-    for name in list(config["figures"]):
-        lines = check_figure(config["figures"][name], config, f"{where}: figures.{name}")
-        config["left_out"] += [f"figure {name}: {line}" for line in lines]
-        if lines and lines[0] == NOT_DRAWN:
-            del config["figures"][name]
+    for dataset, minutes in config["report"]["paper_minutes"].items():
+        refer(dataset, config["datasets"], f"{where}: report.paper_minutes")
+        for method in minutes:
+            refer(method, config["methods"], f"{where}: report.paper_minutes.{dataset}")
+    config["figures"], config["left_out"] = figures.resolve(config, planned(config), f"{where}: figures")
     return config
 
 
@@ -99,13 +110,13 @@ def planned(config: dict[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def file_entry(config: dict[str, Any], group: str, name: str) -> dict[str, Any]:
-    """The entry of the file ``resources/<group>/<name>``: one of a dataset's files or a collection of gene sets."""
+    """The entry of the file ``resources/<group>/<name>``: of a dataset, a collection of gene sets or of orthologs."""
     files = [f for d in config["datasets"].values() if d["group"] == group for f in d["files"].values()]
-    files += [c["file"] for key, c in config["gene_sets"].items() if key == group]
+    files += [config[kind][group]["file"] for kind in ("gene_sets", "orthologs") if group in config[kind]]
     for file in files:
         if file["name"] == name:
             return file
-    raise UserError(f"no dataset or collection of gene sets in the config has a file {group}/{name}")
+    raise UserError(f"no dataset, collection of gene sets or table of orthologs has a file {group}/{name}")
 
 
 def seconds(duration: float | str | None) -> float | None:
@@ -198,11 +209,6 @@ def fill_default(rule: dict[str, Any]) -> Any:
 # ---------------------------------------------------------------------------------------------------- names and parts
 
 
-def refer(name: str, known: Any, where: str) -> None:
-    if name not in known:
-        raise UserError(f"{where}: {name!r} is not defined{registry.nearest(name, list(known))}")
-
-
 def named(kind: str, name: str, where: str) -> Any:
     try:
         return registry.load(kind, name).SPEC
@@ -238,47 +244,41 @@ def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[
 
 def resolve_dataset(name: str, dataset: dict[str, Any], config: dict[str, Any], where: str) -> None:
     spec = named("reader", dataset["reader"], f"{where}.reader")
+    leave_out(dataset, where)
     dataset["options"] = registry.resolve(spec, dataset["options"], f"{where}.options")
     dataset["title"] = dataset["title"] or name
-    dataset["gene_sets"] = dataset["gene_sets"] or next(iter(config["gene_sets"]))
-    refer(dataset["gene_sets"], config["gene_sets"], f"{where}.gene_sets")
-    collection = config["gene_sets"][dataset["gene_sets"]]
+    given = dataset["gene_sets"] or next(iter(config["gene_sets"]))
+    dataset["gene_sets"] = [given] if isinstance(given, str) else given
+    for collection in dataset["gene_sets"]:
+        refer(collection, config["gene_sets"], f"{where}.gene_sets")
+    collections = [config["gene_sets"][collection] for collection in dataset["gene_sets"]]
+    dataset["prefixes"] = [collection["prefix"] for collection in collections]
     for key in ("min_genes", "max_genes"):
-        dataset[key] = collection[key] if dataset[key] is None else dataset[key]
-    dataset["prefix"] = collection["prefix"]
-    if "contrast" in dataset:
-        refer(dataset["contrast"]["label"], dataset["labels"], f"{where}.contrast.label")
-    if dataset["zeroed_by"]:
-        refer(dataset["zeroed_by"], dataset["labels"], f"{where}.zeroed_by")
+        dataset[key] = collections[0][key] if dataset[key] is None else dataset[key]
+    if dataset["symbols"] == "orthologs":
+        dataset["orthologs"] = dataset["orthologs"] or next(iter(config["orthologs"]), "")
+        refer(dataset["orthologs"], config["orthologs"], f"{where}.orthologs")
+    labels = {key: dataset[key] for key in ("zeroed_by", "donor")}
+    labels["contrast.label"] = dataset.get("contrast", {}).get("label")
+    labels["hold_out.label"] = (dataset["hold_out"] or {}).get("label")
+    for key, label in labels.items():
+        if label:
+            refer(label, dataset["labels"], f"{where}.{key}")
 
 
-NOT_DRAWN = "not drawn, since none of what it shows is among the runs"
-
-
-def check_figure(figure: dict[str, Any], config: dict[str, Any], where: str) -> list[str]:
-    """Check the names in a figure; take out of it what is defined but not run, and say so, a line each."""
-    runs = planned(config)
-    pairs = {(dataset, method) for dataset, method, _ in runs}
-    single = figure["kind"] == "scatter"
-    datasets = [figure["dataset"]] if single else figure["datasets"]
-    methods = [figure["method"]] if single else figure.get("methods")
-    for dataset in datasets:
-        refer(dataset, config["datasets"], f"{where}.dataset{'' if single else 's'}")
-    for method in methods or ():
-        refer(method, config["methods"], f"{where}.method{'' if single else 's'}")
-    if single:
-        refer(figure["colour"], config["datasets"][figure["dataset"]]["labels"], f"{where}.colour")
-        return [] if (figure["dataset"], figure["method"], figure["seed"]) in runs else [NOT_DRAWN]
-    for dataset in datasets if figure["kind"] == "accuracy" else ():
-        if "contrast" not in config["datasets"][dataset]:
-            raise UserError(f"{where}.datasets: {dataset} has no contrast; give it one or take it out of the figure")
-    shown = {(d, m) for d, m in pairs if d in datasets and (methods is None or m in methods)}
-    if not shown:
-        return [NOT_DRAWN]
-    lines = []
-    for key, names, position in (("datasets", datasets, 0), ("methods", methods, 1)):
-        gone = [name for name in names or () if name not in {pair[position] for pair in shown}]
-        if gone:
-            figure[key] = [name for name in names if name not in gone]
-            lines.append(f"without {', '.join(gone)}, not among the runs")
-    return lines
+def leave_out(dataset: dict[str, Any], where: str) -> None:
+    """Take the samples that ``without`` names out of ``options.samples``, and the files that only they need."""
+    samples = dataset["options"].get("samples", {})
+    dataset["missing"] = [str(sample) for sample in dataset["without"]]
+    known = {str(sample): sample for sample in samples}
+    for sample in dataset["missing"]:
+        refer(sample, known, f"{where}.without")
+    if not dataset["missing"]:
+        return
+    kept = {known[s]: keys for s, keys in zip(known, samples.values(), strict=True) if s not in dataset["missing"]}
+    if not kept:
+        raise UserError(f"{where}.without: no sample is left; take at least one of {', '.join(known)} out of it")
+    gone = {key for keys in samples.values() for key in keys.values()}
+    gone -= {key for keys in kept.values() for key in keys.values()}
+    dataset["options"] = {**dataset["options"], "samples": kept}
+    dataset["files"] = {key: file for key, file in dataset["files"].items() if key not in gone}

@@ -131,3 +131,9 @@ def resolve(spec: Spec, given: dict[str, Any], where: str) -> dict[str, Any]:
         key: param.check(f"{where}.{key}", given[key]) if key in given else param.default
         for key, param in spec.params.items()
     }
+
+
+def refer(name: str, known: Any, where: str) -> None:
+    """Raise a `UserError` that says ``where`` unless ``name`` is one of the ``known`` names."""
+    if name not in known:
+        raise UserError(f"{where}: {name!r} is not defined{nearest(str(name), list(known))}")
