@@ -8,26 +8,15 @@ is a `UserError` of one line: file, key, remedy.
 from __future__ import annotations
 
 import copy
-import re
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from . import figures, registry
+from . import claims, figures, registry, schema
 from .contracts import UserError
 from .registry import refer
 
-SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 RAW_KEYS = ("files", "reader", "options", "without", "expect")
 """What a dataset's raw data follow from; datasets that share all of these share the raw file."""
-
-
-@cache
-def schema() -> dict[str, Any]:
-    return yaml.safe_load(SCHEMA.read_text())
 
 
 def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any]:
@@ -54,9 +43,10 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
         For the first mistake found.
     """
     config = copy.deepcopy(config)
-    check_schema(config, where)
+    rules = schema.read("config")
+    schema.check(config, rules, where)
     config["datasets"], shared = inherit(config["datasets"], f"{where}: datasets")
-    config = fill(schema(), config)
+    config = schema.fill(config, rules)
     taken: dict[str, str] = {}
     for key in ("datasets", "gene_sets", "orthologs"):  # each name is a folder of downloads
         for name in config[key]:
@@ -93,7 +83,8 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
         refer(dataset, config["datasets"], f"{where}: report.paper_minutes")
         for method in minutes:
             refer(method, config["methods"], f"{where}: report.paper_minutes.{dataset}")
-    config["figures"], config["left_out"] = figures.resolve(config, planned(config), f"{where}: figures")
+    published = {claim["id"]: claim["terms"] for claim in claims.read(config["claims"])} if config["claims"] else {}
+    config["figures"], config["left_out"] = figures.resolve(config, planned(config), published, f"{where}: figures")
     return config
 
 
@@ -124,86 +115,6 @@ def seconds(duration: float | str | None) -> float | None:
     if isinstance(duration, str):
         return float(duration[:-1]) * SECONDS[duration[-1]]
     return duration
-
-
-# ------------------------------------------------------------------------------------------------------------ schema
-
-
-def check_schema(config: Any, where: str) -> None:
-    """Raise a `UserError` of one line for the first thing that breaks the schema."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    error = best_match(Draft202012Validator(schema()).iter_errors(config))
-    if error is not None:
-        raise UserError(f"{where}: {explain(error)}")
-
-
-def explain(error: Any) -> str:
-    """One line for an error of jsonschema: the key, what is wrong, what it should be."""
-    key = re.sub(r"\.\[", "[", ".".join(f"[{p}]" if isinstance(p, int) else str(p) for p in error.absolute_path))
-    at = f"{key}: " if key else ""
-    meaning = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-    meaning = f" ({' '.join(meaning.split()).rstrip('.')})" if meaning else ""
-    value = repr(error.instance)
-    value = value if len(value) < 80 else value[:77] + "..."
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = next(k for k in error.instance if k not in known)
-        return f"{key + '.' if key else ''}{unknown}: unknown key{registry.nearest(str(unknown), known)}"
-    if error.validator == "required":
-        missing = next(k for k in error.validator_value if k not in error.instance)
-        return f"{at}the key '{missing}' is missing"
-    if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        return f"{at}the name {value} may hold letters, digits, dashes and underscores only"
-    if error.validator == "type":
-        kinds = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
-        return f"{at}{value} should be of type {kinds}{meaning}"
-    if error.validator == "enum":
-        return f"{at}{value} should be one of {', '.join(map(str, error.validator_value))}"
-    if error.validator in ("minItems", "minProperties"):
-        return f"{at}is empty, it needs at least one entry{meaning}"
-    return f"{at}{value} is not accepted: {error.validator} {error.validator_value}{meaning}"[:400]
-
-
-def fill(rules: dict[str, Any], value: Any) -> Any:
-    """Fill in the defaults of the schema ``rules`` wherever ``value`` says nothing (both follow JSON schema)."""
-    from jsonschema import Draft202012Validator
-
-    if "$ref" in rules:
-        rules = {
-            **schema()["$defs"][rules["$ref"].rsplit("/", 1)[1]],
-            **{k: v for k, v in rules.items() if k != "$ref"},
-        }
-    for choice in rules.get("allOf", ()):
-        if Draft202012Validator(choice["if"]).is_valid(value):
-            value = fill(choice["then"], value)
-    if isinstance(value, dict):
-        properties = rules.get("properties", {})
-        for key, rule in properties.items():
-            if key not in value:
-                default = fill_default(rule)
-                if default is not MISSING:
-                    value[key] = default
-        others = rules.get("additionalProperties")
-        for key in value:
-            rule = properties.get(key, others if isinstance(others, dict) else None)
-            if rule:
-                value[key] = fill(rule, value[key])
-    elif isinstance(value, list) and "items" in rules:
-        value = [fill(rules["items"], item) for item in value]
-    return value
-
-
-MISSING = object()
-
-
-def fill_default(rule: dict[str, Any]) -> Any:
-    if "default" in rule:
-        return copy.deepcopy(rule["default"])
-    if "$ref" in rule:
-        return fill_default(schema()["$defs"][rule["$ref"].rsplit("/", 1)[1]])
-    return MISSING
 
 
 # ---------------------------------------------------------------------------------------------------- names and parts

@@ -14,8 +14,12 @@ SINGLE = ("scatter", "pathways")
 Run = tuple[str, str, int]
 
 
-def resolve(config: dict[str, Any], runs: list[Run], where: str) -> tuple[dict[str, Any], list[str]]:
+def resolve(
+    config: dict[str, Any], runs: list[Run], published: dict[str, list[str]], where: str
+) -> tuple[dict[str, Any], list[str]]:
     """The figures that can be drawn from ``runs``, and a line for each that is left out or shows less than it names.
+
+    ``published`` are the lists of terms of the claims; a figure that names a claim gets its list as ``published``.
 
     Raises
     ------
@@ -31,6 +35,11 @@ def resolve(config: dict[str, Any], runs: list[Run], where: str) -> tuple[dict[s
         found |= made
     left_out = []
     for name in list(found):
+        if found[name]["kind"] == "pathways":
+            claim = found[name]["claim"]
+            if claim:
+                refer(claim, published, f"{where}.{name}.claim")
+            found[name]["published"] = published.get(claim, [])
         lines = check(found[name], config, runs, f"{where}.{name}")
         left_out += [f"figure {name}: {line}" for line in lines]
         if lines and lines[0] == NOT_DRAWN:
