@@ -222,6 +222,11 @@ def common(*by_seed: dict[int, float]) -> list[int]:
     return seeds
 
 
+def ancestry(name: str | None, datasets: dict[str, Any]) -> list[str]:
+    """A dataset and those it is made from, the nearest first."""
+    return [name, *ancestry(datasets.get(name, {}).get("from"), datasets)] if name else []
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -424,7 +429,7 @@ def new_cells(results: Table, dataset: str, settings: dict[str, Any], claim: Any
 def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """Slope of log(ratio of times) by log(cells) over all sizes of a dataset on which both finished, seed by seed."""
     runs = results["runs"]
-    family = [d for d in runs["dataset"].unique() if dataset in tables.ancestry(d, config["datasets"])]
+    family = [name for name in runs["dataset"].unique() if dataset in ancestry(name, config["datasets"])]
     ok = runs[runs["dataset"].isin(family) & (runs["status"] == "ok")]
     seconds = ok.pivot_table(index=["seed", "dataset"], columns="method", values="fit_seconds")
     if not {settings["method"], settings["reference"]} <= set(seconds.columns):

@@ -1,0 +1,268 @@
+"""Claims: every one can hold, can fail, and says why it was not tested."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from factorbench import claims, contracts
+from factorbench.contracts import UserError
+
+from tests.planted import ROOT
+
+ALL = claims.read("workflow/claims.yaml")
+SEEDS = range(5)
+
+
+def by_id(name):
+    return next(claim for claim in ALL if claim["id"] == name)
+
+
+def run(dataset, method, seed, **changes):
+    record = dict.fromkeys(contracts.RUN_KEYS)
+    record |= {"dataset": dataset, "method": method, "seed": seed, "status": "ok", "fit_seconds": 10.0}
+    return record | {"n_cells": 13_000, "n_factors": 130, "n_active": 90, "threads": 1, "device": "cpu"} | changes
+
+
+def score(dataset, method, seed, metric, value, factor="", label="", split=""):
+    row = {"dataset": dataset, "method": method, "seed": seed, "metric": metric, "factor": factor, "label": label}
+    return row | {"split": split, "value": value, "lower": np.nan, "upper": np.nan, "n": 100, "status": "ok"}
+
+
+class World:
+    """Tables in which a claim holds or does not, seed by seed."""
+
+    def __init__(self, claim, dataset, holds, wobble=0.0):
+        self.claim, self.dataset, self.runs, self.scores = claim, dataset, [], []
+        ((self.test, self.settings),) = claim["test"].items()
+        for seed in SEEDS:
+            # Seeds differ a little, or so much that some of them say the contrary.
+            getattr(self, self.test)(seed, holds, wobble * (-1) ** seed + 0.001 * seed)
+
+    def tables(self):
+        runs = pd.DataFrame(self.runs, columns=list(contracts.RUN_KEYS))
+        scores = pd.DataFrame(self.scores, columns=list(contracts.SCORE_COLUMNS))
+        runtime = runs.groupby("dataset", sort=False)["n_cells"].max().rename("cells").reset_index()
+        return {"runs": runs, "scores": scores, "runtime": runtime.assign(extent="full")}
+
+    def add(self, method, seed, **changes):
+        self.runs.append(run(self.dataset, method, seed, **changes))
+
+    def say(self, method, seed, metric, value, *, factor="", label="", split=""):
+        self.scores.append(score(self.dataset, method, seed, metric, value, factor, label, split))
+
+    def time_ratio(self, seed, holds, noise):
+        ratio = self.settings["at_least"] * np.exp((1 if holds else -1) + 10 * noise)
+        self.add(self.settings["reference"], seed, fit_seconds=60.0)
+        self.add(self.settings["method"], seed, fit_seconds=60.0 * ratio)
+
+    def auroc(self, seed, holds, noise):
+        s = self.settings
+        self.add(s["method"], seed)
+        # Lower in the class counts as well: what matters is how far from one half.
+        area = 1 - s["at_least"] - (0.05 if holds else -0.05) - noise
+        self.say(s["method"], seed, "auroc", area, factor=s["term"], label=s["label"])
+        self.say(s["method"], seed, "accuracy", 0.9, factor=s["term"], label=s["label"], split="train")
+        self.say(s["method"], seed, "baseline", 0.5, label=s["label"])
+
+    def accuracies(self, seed, found):
+        for (method, term), value in found.items():
+            self.say(method, seed, "accuracy", value, factor=term, label=self.settings["label"], split="train")
+
+    def beats_all(self, seed, holds, noise):
+        s = self.settings
+        methods = [s["method"], *s["others"]]
+        for method in methods:
+            self.add(method, seed)
+        found = {(method, term): 0.7 for method in methods for term in s["terms"]}
+        found |= {(s["method"], term): 0.8 + noise for term in s["terms"]}
+        found[s["method"], s["but"][0]] = 0.1  # the exception must not count
+        if not holds:  # one term, one setup is enough
+            found[s["others"][1], s["terms"][2]] = 0.85
+        self.accuracies(seed, found)
+
+    def is_beaten(self, seed, holds, noise):
+        s = self.settings
+        found = {(method, s["term"]): 0.7 for method in s["others"]} | {(s["method"], s["term"]): 0.8}
+        if holds:  # by one setup is enough
+            found[s["others"][0], s["term"]] = 0.9 + noise
+        for method, _ in found:
+            self.add(method, seed)
+        self.accuracies(seed, found)
+
+    def best_of(self, seed, holds, noise):
+        s = self.settings
+        self.add(s["method"], seed)
+        found = {(s["method"], term): 0.7 for term in s["terms"]}
+        found[s["method"], s["term"]] = 0.8 + noise
+        if not holds:
+            found[s["method"], next(t for t in s["terms"] if t != s["term"])] = 0.9
+        self.accuracies(seed, found)
+
+    def switched_off(self, seed, holds, noise):
+        self.add(self.settings["method"], seed, n_active=130 - (40 + round(300 * noise) if holds else 0))
+
+    def measure(self, seed, holds, noise):
+        s = self.settings
+        self.add(s["method"], seed)
+        self.say(s["method"], seed, s["metric"], s["at_least"] + (0.005 if holds else -0.1) + noise / 10)
+
+    def top_terms(self, seed, holds, noise):
+        s, published = self.settings, self.claim["terms"]
+        self.add(s["method"], seed)
+        kept = (8 if holds else 3) + round(20 * noise)
+        first = [*published[:kept], *(f"OTHER_{i}" for i in range(len(published) - kept))]
+        last = [*published[kept:], *(f"LAST_{i}" for i in range(40))]
+        for rank, term in enumerate([*first, *last]):
+            self.say(s["method"], seed, "relevance", 100.0 - rank, factor=term, label="kind=annotated")
+
+    def new_cells(self, seed, holds, noise):
+        s = self.settings
+        self.add(s["method"], seed)
+        at = {"factor": s["term"], "label": s["label"]}
+        unseen = 0.95 + s["at_least"] + (0.01 if holds else -0.1) + noise
+        self.say(s["method"], seed, "projected_accuracy", unseen, split="held_out", **at)
+        self.say(s["method"], seed, "projected_accuracy", 0.95, split="saw_them", **at)
+        self.say(s["method"], seed, "score_correlation", 0.9, factor=s["term"], split="held_out")
+
+    def time_grows(self, seed, holds, noise):
+        s, top = self.settings, self.dataset
+        for cells in (500, 2000, 13_000):
+            self.dataset = top if cells == 13_000 else f"{top}_{cells}"
+            slope = (0.5 if holds else -0.5) + 10 * noise
+            self.add(s["reference"], seed, n_cells=cells, fit_seconds=10.0)
+            self.add(s["method"], seed, n_cells=cells, fit_seconds=10.0 * (cells / 500) ** slope)
+        self.dataset = top
+
+
+def config_for(world):
+    names = {record["dataset"] for record in world.runs}
+    datasets = {name: {} if name == world.claim["dataset"] else {"from": world.claim["dataset"]} for name in names}
+    return {"methods": {"gene_set_mean": {"use": "gene_set_mean"}}, "datasets": datasets}
+
+
+def verdict(world):
+    return claims.claims_table([world.claim], world.tables(), config_for(world)).iloc[0]
+
+
+@pytest.mark.parametrize("name", [claim["id"] for claim in ALL])
+def test_every_claim_can_hold_and_can_fail(name):
+    claim = by_id(name)
+    row = verdict(World(claim, claim["dataset"], holds=True))
+    assert row["verdict"] == "reproduced", row["why"]
+    assert row["lower"] <= row["value"] <= row["upper"]
+    assert row["seeds"] == len(SEEDS)
+    assert row["runs"]
+    row = verdict(World(claim, claim["dataset"], holds=False))
+    assert row["verdict"] == "not reproduced", row["why"]
+
+
+@pytest.mark.parametrize("name", [claim["id"] for claim in ALL])
+def test_seeds_that_disagree_do_not_reproduce_a_claim(name):
+    claim = by_id(name)
+    row = verdict(World(claim, claim["dataset"], holds=True, wobble=0.15))
+    assert row["verdict"] == "not reproduced"
+
+
+@pytest.mark.parametrize("name", [claim["id"] for claim in ALL])
+def test_a_claim_without_its_data_is_not_tested_and_says_why(name):
+    claim = by_id(name)
+    other = World(by_id("factors_switched_off"), "elsewhere", holds=True)
+    row = claims.claims_table([claim], other.tables(), config_for(other)).iloc[0]
+    assert row["verdict"] == "not tested"
+    assert row["why"].startswith(f"on {claim['dataset']}: ")
+    assert pd.isna(row["value"])
+
+
+@pytest.mark.parametrize("name", [claim["id"] for claim in ALL if claim["stand_in"]])
+def test_a_stand_in_decides_or_shows_its_numbers_only(name):
+    claim = by_id(name)
+    row = verdict(World(claim, claim["stand_in"], holds=True))
+    assert row["dataset"] == claim["stand_in"]
+    assert np.isfinite([row["value"], row["lower"], row["upper"]]).all()
+    assert row["verdict"] == ("reproduced" if claim["decides"] else "not tested")
+    assert f"on {claim['dataset']}: this dataset is not among the runs" in row["why"]
+
+
+def test_the_interval_is_students_over_seeds():
+    mean, lower, upper = claims.over_seeds([0.9, 0.95, 0.97])
+    half = 4.302652729749464 * np.std([0.9, 0.95, 0.97], ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose([mean, lower, upper], [0.94, 0.94 - half, 0.94 + half])
+    mean, lower, upper = claims.over_seeds([2.0, 8.0, 4.0], ratio=True)
+    np.testing.assert_allclose(mean, 4.0)
+    np.testing.assert_allclose(lower * upper, 16.0)
+    assert np.isnan(claims.over_seeds([0.9, 0.95])[1:]).all()
+
+
+def test_two_seeds_decide_without_an_interval_and_say_so():
+    world = World(by_id("stimulated_cells"), "kang", holds=True)
+    world.scores = [row for row in world.scores if row["seed"] < 2]
+    row = verdict(world)
+    assert row["verdict"] == "reproduced"
+    assert "2 seeds, too few for an interval" in row["why"]
+
+
+def test_a_stopped_run_can_show_a_claim_but_not_refute_it():
+    claim = by_id("runtime_kang")
+    for holds, expected in ((True, "reproduced"), (False, "not tested")):
+        world = World(claim, "kang", holds)
+        for record in world.runs:
+            record["status"] = "budget" if record["method"] == "fsclvm" else "ok"
+        row = verdict(world)
+        assert row["verdict"] == expected
+        assert row["quantity"].startswith("at least")
+    for record in world.runs:
+        record["status"] = "budget" if record["method"] == "ae" else "ok"
+    assert "its own time is not known" in verdict(world)["why"]
+
+
+def test_a_term_that_was_filtered_out_is_named():
+    world = World(by_id("antiviral_is_the_exception"), "kang", holds=True)
+    world.scores = [row | {"factor": "SOMETHING_ELSE"} for row in world.scores]
+    row = verdict(world)
+    assert row["verdict"] == "not tested"
+    assert "ANTIVIRAL_MECHANISM" in row["why"]
+
+
+def test_a_run_that_gave_nothing_is_named_with_its_end():
+    world = World(by_id("best_factor_fsclvm"), "kang", holds=True)
+    world.runs = [record | {"status": "timeout", "n_factors": 0} for record in world.runs]
+    assert "5 timeout" in verdict(world)["why"]
+
+
+def test_numbers_come_from_the_seeds_that_all_methods_have():
+    world = World(by_id("better_on_every_term"), "kang", holds=True)
+    world.scores = [r for r in world.scores if r["method"] != "fsclvm_dense3" or r["seed"] in (1, 2, 3)]
+    row = verdict(world)
+    assert row["seeds"] == 3
+    assert "ae/0" not in row["runs"]
+
+
+MISTAKES = {
+    "unknown key": (lambda c: c["claims"][0].update(dataste="kang"), ["claims[0].dataste", "dataset"]),
+    "unknown test": (lambda c: c["claims"][0].update(test={"ratio": {}}), ["runtime_kang", "ratio", "time_ratio"]),
+    "twice": (lambda c: c["claims"].append(c["claims"][0]), ["same id"]),
+    "nothing": (lambda c: c.pop("claims"), ["claims", "missing"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_one_line(tmp_path, name):
+    change, words = MISTAKES[name]
+    found = copy.deepcopy(yaml.safe_load((ROOT / "workflow/claims.yaml").read_text()))
+    change(found)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(found))
+    with pytest.raises(UserError) as error:
+        claims.read(tmp_path / "mine.yaml")
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_no_yaml(tmp_path):
+    with pytest.raises(UserError, match="no file"):
+        claims.read(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("claims: [")
+    with pytest.raises(UserError, match="not YAML"):
+        claims.read(tmp_path / "bad.yaml")
