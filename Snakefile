@@ -27,13 +27,20 @@ wildcard_constraints:
 
 localrules:
     all,
+    check_dataset,
     fetch,
+    sources,
 
 
 rule all:
     default_target: True
     input:
         "results/report.html",
+
+
+rule check_dataset:
+    input:
+        expand("results/data/{dataset}/description.txt", dataset=config["check"] or []),
 
 
 include: "workflow/rules/data.smk"

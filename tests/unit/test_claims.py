@@ -154,6 +154,7 @@ def test_every_claim_can_hold_and_can_fail(name):
     assert row["lower"] <= row["value"] <= row["upper"]
     assert row["seeds"] == len(SEEDS)
     assert row["runs"]
+    assert row["discussion"].count(". ") >= 1
     row = verdict(World(claim, claim["dataset"], holds=False))
     assert row["verdict"] == "not reproduced", row["why"]
 
@@ -211,7 +212,7 @@ def test_a_stopped_run_can_show_a_claim_but_not_refute_it():
             record["status"] = "budget" if record["method"] == "fsclvm" else "ok"
         row = verdict(world)
         assert row["verdict"] == expected
-        assert row["quantity"].startswith("at least")
+        assert row["quantity"].startswith("lower bound")
     for record in world.runs:
         record["status"] = "budget" if record["method"] == "ae" else "ok"
     assert "its own time is not known" in verdict(world)["why"]

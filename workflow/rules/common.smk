@@ -1,6 +1,7 @@
 # Functions only: what a rule needs to know of the config. The config itself is checked and completed here, once.
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 PACKAGE = Path(workflow.basedir) / "workflow" / "scripts" / "factorbench"
@@ -11,7 +12,8 @@ from factorbench import registry
 from factorbench.contracts import UserError
 
 ENVIRONMENT = "../../envs/factorbench.yaml"
-TABLES = ["runs", "runtime", "separation", "top_pathways", "scores"]
+TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scores"]
+TABLES += ["claims"] if config.get("claims") else []
 
 
 def resolve_config():
@@ -52,9 +54,17 @@ def raw_data(wildcards):
     return f"results/data/{dataset(wildcards)['raw']}/raw.h5ad"
 
 
-def gene_set_file(wildcards):
-    name = dataset(wildcards)["gene_sets"]
-    return f"resources/{name}/{config['gene_sets'][name]['file']['name']}"
+def gene_set_files(wildcards):
+    """Paths of a dataset's collections of gene sets, in the order it names them."""
+    return [f"resources/{name}/{config['gene_sets'][name]['file']['name']}" for name in dataset(wildcards)["gene_sets"]]
+
+
+def ortholog_file(wildcards):
+    """Path of the table of orthologs, if the dataset asks for one."""
+    name = dataset(wildcards)["orthologs"]
+    if dataset(wildcards)["symbols"] != "orthologs":
+        return []
+    return [f"resources/{name}/{config['orthologs'][name]['file']['name']}"]
 
 
 def preparation(wildcards):
@@ -97,6 +107,33 @@ def planned_datasets():
     return list(dict.fromkeys(d for d, _, _ in settings.planned(config)))
 
 
+def runs_on(wildcards):
+    """(method, seed) of every run planned on a dataset."""
+    return [[m, s] for d, m, s in settings.planned(config) if d == wildcards.dataset]
+
+
+def seen_by(wildcards):
+    """The run of the same method and seed on the dataset that a held-out one comes from, where it is planned too."""
+    entry = dataset(wildcards)
+    run = (entry.get("from"), wildcards.method, int(wildcards.seed))
+    if not entry["hold_out"] or "projection" not in config["metrics"] or run not in settings.planned(config):
+        return []
+    return ["results/runs/{}/{}/{}/factors.h5ad".format(*run)]
+
+
+def over_seeds(pattern):
+    """``pattern`` filled in for every dataset and method that is run with several seeds, if a metric is over seeds."""
+    if not any(registry.load("metric", name).SPEC.over == "seeds" for name in config["metrics"]):
+        return []
+    pairs = Counter((d, m) for d, m, _ in settings.planned(config))
+    return [pattern.format(dataset=d, method=m) for (d, m), seeds in pairs.items() if seeds > 1]
+
+
+def claims_file(wildcards):
+    """Path of the claims; one that is not absolute is in the project."""
+    return os.path.relpath(PACKAGE.parents[2] / config["claims"])
+
+
 def figure(wildcards):
     """The config's entry of a figure."""
     return config["figures"][wildcards.figure]
@@ -105,8 +142,12 @@ def figure(wildcards):
 def figure_run(wildcards):
     """Folder and name of the run that a scatter figure shows."""
     entry = figure(wildcards)
-    run = f"results/runs/{entry['dataset']}/{entry['method']}/{entry['seed']}"
-    return {"prepared": f"results/data/{entry['dataset']}/prepared.h5ad", "factors": f"{run}/factors.h5ad"}
+    run = f"{entry['dataset']}/{entry['method']}/{entry['seed']}"
+    return {
+        "prepared": f"results/data/{entry['dataset']}/prepared.h5ad",
+        "factors": f"results/runs/{run}/factors.h5ad",
+        "scores": f"results/scores/{run}.tsv",
+    }
 
 
 def figure_tables(wildcards):

@@ -5,6 +5,8 @@ rule collect:
     input:
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         scores=runs("results/scores/{dataset}/{method}/{seed}.tsv"),
+        over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
+        comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
         code=code("tables.py"),
     output:
@@ -12,6 +14,7 @@ rule collect:
         runtime=report("results/tables/runtime.tsv", caption="../report/tables.rst", category="Tables"),
         separation=report("results/tables/separation.tsv", caption="../report/tables.rst", category="Tables"),
         top_pathways=report("results/tables/top_pathways.tsv", caption="../report/tables.rst", category="Tables"),
+        comparisons=report("results/tables/comparisons.tsv", caption="../report/tables.rst", category="Tables"),
         scores="results/tables/scores.tsv",
     log:
         "results/logs/collect.log",
@@ -20,8 +23,26 @@ rule collect:
     params:
         reference=config["report"]["reference"],
         top=config["report"]["top"],
+        paper=config["report"]["paper_minutes"],
     script:
         "../scripts/collect.py"
+
+
+rule judge:
+    input:
+        runs="results/tables/runs.tsv",
+        runtime="results/tables/runtime.tsv",
+        scores="results/tables/scores.tsv",
+        claims=claims_file,
+        code=code("claims.py", "tables.py"),
+    output:
+        report("results/tables/claims.tsv", caption="../report/tables.rst", category="Claims"),
+    log:
+        "results/logs/judge.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/judge.py"
 
 
 rule pick:

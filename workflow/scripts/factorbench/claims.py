@@ -1,14 +1,13 @@
 """The claims of a publication against the tidy tables: reproduced, not reproduced, or not tested and why.
 
-A claim (``workflow/claims.yaml``) names one of `TESTS` and its settings. A test gives one number a seed. The claim is
-reproduced if their mean is on the claimed side of the threshold, and with three seeds or more the whole 95 % interval
-of the mean (Student's t over seeds) as well: a result that another seed may turn over is not a reproduction.
+A claim (``workflow/claims.yaml``) names one of `evidence.TESTS` and its settings. A test gives one number a seed. The
+claim is reproduced if their mean is on the claimed side of the threshold, and with three seeds or more the whole 95 %
+interval of the mean (Student's t over seeds) as well: a result that another seed may turn over is not a reproduction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +17,22 @@ import yaml
 
 from . import schema, tables
 from .contracts import UserError
+from .evidence import TESTS, Evidence, NotTested, Table
 from .registry import nearest
 
 PROJECT = Path(__file__).parents[3]
 REPRODUCED, FAILED, UNTESTED = "reproduced", "not reproduced", "not tested"
 COLUMNS = (
-    *("claim", "where", "says", "taken_as", "verdict", "why", "quantity", "value", "lower", "upper", "threshold"),
-    *("published", "seeds", "dataset", "extent", "cells", "details", "differs", "runs"),
+    *("claim", "where", "says", "taken_as", "verdict", "why", "quantity", "unit", "value", "lower", "upper"),
+    *("threshold", "published", "seeds", "dataset", "extent", "cells", "details", "discussion", "runs"),
 )
-Table = dict[str, pd.DataFrame]
-
-
-class NotTested(Exception):
-    """A test cannot be made on these tables; the text says why."""
-
-
-@dataclass
-class Evidence:
-    """What a test found.
-
-    Attributes
-    ----------
-    quantity
-        What the numbers are, in words.
-    by_seed
-        One number a seed.
-    runs
-        The runs they come from, (method, seed).
-    details
-        What lies behind the numbers, a clause each.
-    ratio
-        Whether the numbers are ratios: their mean and interval are then taken of the logarithms.
-    at_least
-        Whether runs were stopped, so that the true numbers are larger.
-    """
-
-    quantity: str
-    by_seed: dict[int, float]
-    runs: list[tuple[str, int]]
-    details: list[str] = field(default_factory=list)
-    ratio: bool = False
-    at_least: bool = False
+UNITS: dict[str, Callable[[float], str]] = {
+    "": "{:.3g}".format,
+    "share": "{:.1%}".format,
+    "points": lambda share: f"{100 * share:+.1f} points",
+    "times": lambda ratio: f"{ratio:,.0f}" if ratio >= 9.95 else f"{ratio:.2g}",
+}
+"""How numbers of each unit are written. Points are hundredths of an accuracy."""
 
 
 def read(path: str | Path) -> list[dict[str, Any]]:
@@ -107,7 +81,7 @@ def claims_table(claims: Iterable[dict[str, Any]], results: Table, config: dict[
 
 def judge(claim: dict[str, Any], results: Table, config: dict[str, Any]) -> dict[str, Any]:
     """One row of the table of claims."""
-    row = {"claim": claim["id"], **{key: claim[key] for key in ("where", "says", "taken_as", "published", "differs")}}
+    row = {"claim": claim["id"], **{key: claim[key] for key in ("where", "says", "taken_as", "published")}}
     ((name, settings),) = claim["test"].items()
     reasons = []
     for dataset in filter(None, (claim["dataset"], claim["stand_in"])):
@@ -117,15 +91,31 @@ def judge(claim: dict[str, Any], results: Table, config: dict[str, Any]) -> dict
             reasons.append(f"on {dataset}: {reason}")
             continue
         own = dataset == claim["dataset"]
-        return row | weigh(evidence, settings, own or claim["decides"], reasons) | where(dataset, evidence, results)
-    return row | {"verdict": UNTESTED, "why": "; ".join(reasons), "dataset": claim["dataset"]}
+        row |= weigh(evidence, settings, own or claim["decides"], reasons) | where(dataset, evidence, results)
+        return row | {"discussion": f"{found(row)} {claim['differs']}"}
+    why = "; ".join(reasons)
+    row |= {"verdict": UNTESTED, "why": why, "dataset": claim["dataset"]}
+    return row | {"discussion": f"Not tested: {why}. {claim['differs']}"}
+
+
+def found(row: dict[str, Any]) -> str:
+    """One sentence on what was measured, with its interval, its seeds and its cells."""
+    say = UNITS[row["unit"]]
+    interval = f"{row['seeds']} seed{'s'[: row['seeds'] != 1]}"
+    if np.isnan(row["lower"]):
+        interval += ", no interval"
+    else:
+        interval += f", 95 % interval {say(row['lower'])} to {say(row['upper'])}"
+    cells = f"{row['cells']:,} cells of {row['dataset']} ({row['extent']})"
+    published = "" if row["published"] is None else f", where the published number is {say(row['published'])}"
+    return f"On {cells} the {row['quantity']} is {say(row['value'])} ({interval}){published}."
 
 
 def weigh(evidence: Evidence, settings: dict[str, Any], decides: bool, reasons: list[str]) -> dict[str, Any]:
     """Verdict, why, and the numbers; ``reasons`` say why it was not tested where the publication says it."""
     (side,) = {"above", "at_least"} & set(settings)
     threshold = settings[side]
-    mean, lower, upper = over_seeds(list(evidence.by_seed.values()), evidence.ratio)
+    mean, lower, upper = over_seeds(list(evidence.by_seed.values()), evidence.unit == "times")
     beyond = np.greater if side == "above" else np.greater_equal
     holds, sure = bool(beyond(mean, threshold)), bool(np.isnan(lower) or beyond(lower, threshold))
     words = f"{'above' if side == 'above' else 'at least'} {threshold:g}"
@@ -146,7 +136,8 @@ def weigh(evidence: Evidence, settings: dict[str, Any], decides: bool, reasons: 
     return {
         "verdict": verdict,
         "why": why,
-        "quantity": ("at least, " if evidence.at_least else "") + evidence.quantity,
+        "quantity": ("lower bound of the " if evidence.at_least else "") + evidence.quantity,
+        "unit": evidence.unit,
         "value": mean,
         "lower": lower,
         "upper": upper,
@@ -174,289 +165,3 @@ def over_seeds(values: list[float], ratio: bool = False) -> tuple[float, float, 
         half = t.ppf(0.975, len(given) - 1) * given.std(ddof=1) / np.sqrt(len(given))
     found = (mean, mean - half, mean + half)
     return tuple(float(v) for v in (np.exp(found) if ratio else found))
-
-
-# ------------------------------------------------------------------------------------------------------ what was found
-
-
-def scores_by_seed(
-    results: Table, dataset: str, method: str, metric: str, factor: str = "", label: str = "", split: str = ""
-) -> dict[int, float]:
-    """One measure of one factor in every seed of a method on a dataset that has it.
-
-    Raises
-    ------
-    NotTested
-        Saying what is missing: the dataset, the method, the factor, or the label.
-    """
-    here = runs_of(results, dataset, method, results["scores"])
-    if factor and not (here["factor"] == factor).any():
-        raise NotTested(f"{factor} is no factor there (too few of its genes are among those selected)")
-    if label and not (here["label"] == label).any():
-        raise NotTested(f"no cells to tell {label} from")
-    rows = here[(here["metric"] == metric) & (here["factor"] == factor)]
-    rows = rows[(rows["label"] == label) & (rows["split"] == split)].dropna(subset=["seed", "value"])
-    if rows.empty:
-        raise NotTested(f"{metric} was not measured")
-    return dict(zip(rows["seed"].astype(int), rows["value"].astype(float), strict=True))
-
-
-def runs_of(results: Table, dataset: str, method: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``table`` of a method on a dataset; `NotTested` if it was not run there or gave no factors."""
-    runs = results["runs"]
-    if not (runs["dataset"] == dataset).any():
-        raise NotTested("this dataset is not among the runs")
-    runs = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
-    if runs.empty:
-        raise NotTested(f"{method} was not run")
-    if not (runs["n_factors"] > 0).any():
-        raise NotTested(f"{method} gave no factors ({tables.in_words(runs['status'])})")
-    return table[(table["dataset"] == dataset) & (table["method"] == method)]
-
-
-def common(*by_seed: dict[int, float]) -> list[int]:
-    """Seeds that all have."""
-    seeds = sorted(set.intersection(*(set(found) for found in by_seed)))
-    if not seeds:
-        raise NotTested("the methods have no seed in common")
-    return seeds
-
-
-def ancestry(name: str | None, datasets: dict[str, Any]) -> list[str]:
-    """A dataset and those it is made from, the nearest first."""
-    return [name, *ancestry(datasets.get(name, {}).get("from"), datasets)] if name else []
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-# ---------------------------------------------------------------------------------------------------------------- tests
-
-
-def time_ratio(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Seconds of ``method`` over seconds of ``reference``, seed by seed."""
-    seconds, stopped = {}, False
-    for key in ("method", "reference"):
-        rows = runs_of(results, dataset, settings[key], results["runs"])
-        rows = rows[rows["status"].isin(tables.TIMED)]
-        if rows.empty:
-            raise NotTested(f"{settings[key]} has no time")
-        cut = rows["status"].isin(tables.STOPPED).any()
-        if cut and key == "reference":
-            raise NotTested(f"{settings[key]} was stopped, so that its own time is not known")
-        stopped |= bool(cut)
-        seconds[key] = dict(zip(rows["seed"].astype(int), rows["fit_seconds"].astype(float), strict=True))
-    seeds = common(*seconds.values())
-    means = {key: np.mean([found[s] for s in seeds]) for key, found in seconds.items()}
-    return Evidence(
-        f"times the time of {settings['reference']} that {settings['method']} takes",
-        {s: seconds["method"][s] / seconds["reference"][s] for s in seeds},
-        [(settings[key], s) for key in ("method", "reference") for s in seeds],
-        [f"{settings[key]} {means[key] / 60:.2f} min" for key in means],
-        ratio=True,
-        at_least=stopped,
-    )
-
-
-def auroc(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """How well the score of one term tells a label: the AUROC, whichever way round."""
-    at = {"factor": settings["term"], "label": settings["label"]}
-    area = scores_by_seed(results, dataset, settings["method"], "auroc", **at)
-    accuracy = scores_by_seed(results, dataset, settings["method"], "accuracy", split="train", **at)
-    base = scores_by_seed(results, dataset, settings["method"], "baseline", label=settings["label"])
-    details = [
-        f"training accuracy {percent(np.mean(list(accuracy.values())))}",
-        f"guessing the larger class {percent(np.mean(list(base.values())))}",
-    ]
-    for control in (m for m, entry in config["methods"].items() if entry["use"] in ("gene_set_mean", "random_mask")):
-        try:
-            other = scores_by_seed(results, dataset, control, "auroc", **at)
-        except NotTested:
-            continue
-        details.append(f"AUROC of {control} {0.5 + np.mean([abs(v - 0.5) for v in other.values()]):.3f}")
-    return Evidence(
-        f"AUROC of {settings['term']} for {settings['label']}",
-        {seed: 0.5 + abs(value - 0.5) for seed, value in area.items()},
-        [(settings["method"], seed) for seed in area],
-        details,
-    )
-
-
-def beats_all(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """The smallest difference in training accuracy between a method and the others, over terms, seed by seed."""
-    terms = [term for term in settings["terms"] if term not in settings["but"]]
-    margins, details, absent = _margins(results, dataset, settings, terms)
-    worst = margins.groupby("seed")["margin"].min()
-    means = margins.groupby(["term", "other"], sort=False)["margin"].mean()
-    details = [f"{term} {100 * margin:+.1f} points against {other}" for (term, other), margin in means.items()]
-    return Evidence(
-        f"smallest difference in training accuracy to {' and '.join(settings['others'])}",
-        {int(seed): value for seed, value in worst.items()},
-        [(method, int(seed)) for method in (settings["method"], *settings["others"]) for seed in worst.index],
-        details + ([f"not there: {', '.join(absent)}"] if absent else []),
-    )
-
-
-def is_beaten(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """The largest difference in training accuracy between the others and a method on one term, seed by seed."""
-    margins, details, _ = _margins(results, dataset, settings, [settings["term"]])
-    best = -margins.groupby("seed")["margin"].min()
-    return Evidence(
-        f"largest difference in training accuracy that {' or '.join(settings['others'])} has over {settings['method']}",
-        {int(seed): value for seed, value in best.items()},
-        [(method, int(seed)) for method in (settings["method"], *settings["others"]) for seed in best.index],
-        details,
-    )
-
-
-def _margins(
-    results: Table, dataset: str, settings: dict[str, Any], terms: list[str]
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Accuracy of the method minus that of each other, by term and seed; accuracies in words; terms not there."""
-    rows, details, absent = [], [], []
-    for term in terms:
-        found = {}
-        try:
-            for method in (settings["method"], *settings["others"]):
-                at = {"factor": term, "label": settings["label"], "split": "train"}
-                found[method] = scores_by_seed(results, dataset, method, "accuracy", **at)
-        except NotTested as reason:
-            if "is no factor" not in str(reason):
-                raise
-            absent.append(term)
-            continue
-        seeds = common(*found.values())
-        details += [f"{m} {percent(np.mean([v[s] for s in seeds]))} on {term}" for m, v in found.items()]
-        mine = found[settings["method"]]
-        rows += [(term, other, s, mine[s] - found[other][s]) for other in settings["others"] for s in seeds]
-    if not rows:
-        raise NotTested(f"{', '.join(terms)}: no factor there (too few of the genes are among those selected)")
-    return pd.DataFrame(rows, columns=["term", "other", "seed", "margin"]), details, absent
-
-
-def best_of(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Training accuracy of one term minus that of the best of the other terms, seed by seed."""
-    found, absent = {}, []
-    for term in settings["terms"]:
-        at = {"factor": term, "label": settings["label"], "split": "train"}
-        try:
-            found[term] = scores_by_seed(results, dataset, settings["method"], "accuracy", **at)
-        except NotTested:
-            if term == settings["term"]:
-                raise
-            absent.append(term)
-    others = {term: values for term, values in found.items() if term != settings["term"]}
-    if not others:
-        raise NotTested("none of the other terms is a factor there")
-    seeds = common(*found.values())
-    means = {term: np.mean([values[s] for s in seeds]) for term, values in found.items()}
-    details = [f"{term} {percent(mean)}" for term, mean in sorted(means.items(), key=lambda item: -item[1])]
-    return Evidence(
-        f"training accuracy of {settings['term']} minus that of the best of the others ({settings['method']})",
-        {s: found[settings["term"]][s] - max(values[s] for values in others.values()) for s in seeds},
-        [(settings["method"], s) for s in seeds],
-        details + ([f"not there: {', '.join(absent)}"] if absent else []),
-    )
-
-
-def switched_off(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Factors that a method switched off, seed by seed (that their loadings are exactly zero is in the contract)."""
-    runs = runs_of(results, dataset, settings["method"], results["runs"])
-    runs = runs[runs["n_factors"] > 0]
-    off = runs["n_factors"].astype(int) - runs["n_active"].astype(int)
-    return Evidence(
-        f"factors of {settings['method']} that are switched off",
-        dict(zip(runs["seed"].astype(int), off.astype(float), strict=True)),
-        [(settings["method"], int(seed)) for seed in runs["seed"]],
-        [f"of {int(runs['n_factors'].max())} factors"],
-    )
-
-
-def measure(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """A measure of a run as a whole."""
-    values = scores_by_seed(results, dataset, settings["method"], settings["metric"])
-    words = settings["metric"].replace("_", " ")
-    return Evidence(f"{words} of {settings['method']}", values, [(settings["method"], s) for s in values])
-
-
-def top_terms(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """How many published terms are among as many of the method's most relevant factors, seed by seed."""
-    scores = runs_of(results, dataset, settings["method"], results["scores"])
-    scores = scores[(scores["metric"] == "relevance") & (scores["label"] == "kind=annotated")]
-    if scores.empty:
-        raise NotTested("relevance was not measured")
-    published = claim["terms"]
-    shared = {}
-    for seed, rows in scores.groupby("seed"):
-        top = rows[rows["value"] > 0].nlargest(len(published), "value")["factor"]
-        shared[int(seed)] = float(len(set(top) & set(published)))
-    agreement = tables.rank_agreement(scores.groupby("factor")["value"].mean(), published)
-    return Evidence(
-        f"of the {len(published)} published pathways among our first {len(published)}",
-        shared,
-        [(settings["method"], seed) for seed in shared],
-        [
-            f"by mean norm over seeds {agreement['shared']} shared, {agreement['expected']:.1f} expected by chance "
-            f"(p = {agreement['p_overlap']:.2g})",
-            f"Kendall's tau over {agreement['n']} published terms that are there {agreement['tau']:.2f} "
-            f"(p = {agreement['p_tau']:.2g})",
-        ],
-    )
-
-
-def new_cells(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Accuracy of a term on cells the model has not seen minus that of a model that saw them, seed by seed."""
-    at = {"factor": settings["term"], "label": settings["label"]}
-    unseen = scores_by_seed(results, dataset, settings["method"], "projected_accuracy", split="held_out", **at)
-    saw = scores_by_seed(results, dataset, settings["method"], "projected_accuracy", split="saw_them", **at)
-    alike = scores_by_seed(
-        results, dataset, settings["method"], "score_correlation", factor=settings["term"], split="held_out"
-    )
-    seeds = common(unseen, saw)
-    return Evidence(
-        f"accuracy of {settings['term']} on unseen cells minus that of a model that saw them",
-        {s: unseen[s] - saw[s] for s in seeds},
-        [(settings["method"], s) for s in seeds],
-        [
-            f"unseen {percent(np.mean([unseen[s] for s in seeds]))}",
-            f"by a model that saw them {percent(np.mean([saw[s] for s in seeds]))}",
-            f"correlation of the two scores {np.mean(list(alike.values())):.3f}",
-        ],
-    )
-
-
-def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Slope of log(ratio of times) by log(cells) over all sizes of a dataset on which both finished, seed by seed."""
-    runs = results["runs"]
-    family = [name for name in runs["dataset"].unique() if dataset in ancestry(name, config["datasets"])]
-    ok = runs[runs["dataset"].isin(family) & (runs["status"] == "ok")]
-    seconds = ok.pivot_table(index=["seed", "dataset"], columns="method", values="fit_seconds")
-    if not {settings["method"], settings["reference"]} <= set(seconds.columns):
-        raise NotTested("not both methods finished on any of its sizes")
-    ratio = np.log(seconds[settings["method"]].astype(float) / seconds[settings["reference"]].astype(float)).dropna()
-    cells = np.log(ratio.index.get_level_values("dataset").map(ok.groupby("dataset")["n_cells"].max()).astype(float))
-    slopes = {}
-    for seed in ratio.index.get_level_values("seed").unique():
-        chosen = ratio.index.get_level_values("seed") == seed
-        if len(set(cells[chosen])) > 2:
-            slopes[int(seed)] = float(np.polyfit(cells[chosen], ratio[chosen], 1)[0])
-    if not slopes:
-        sizes = len(set(cells))
-        raise NotTested(f"both methods finished on {sizes} size{'s'[: sizes != 1]} of these data, three are needed")
-    return Evidence(
-        f"growth of the ratio of times with cells: its exponent, {settings['method']} over {settings['reference']}",
-        slopes,
-        [(settings[key], seed) for key in ("method", "reference") for seed in slopes],
-    )
-
-
-TESTS: dict[str, Callable[..., Evidence]] = {
-    test.__name__: test
-    for test in (
-        *(time_ratio, auroc, beats_all, is_beaten, best_of),
-        *(switched_off, measure, top_terms, new_cells, time_grows),
-    )
-}
-"""Tests by name. Each takes the tables, a dataset, its settings, the claim and the config; it gives `Evidence`, or
-raises `NotTested`. Its settings hold the threshold: ``at_least`` or ``above``."""
