@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import UserError
 from ..registry import Param, Spec, nearest
+from ._cells import PARAMS, annotate
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -18,7 +19,7 @@ SPEC = Spec(
     name="h5ad",
     title="AnnData file",
     url="https://anndata.readthedocs.io",
-    params={"layer": Param("", "where the counts are: a layer's name, raw (.raw.X) or nothing (X)")},
+    params={"layer": Param("", "where the counts are: a layer's name, raw (.raw.X) or nothing (X)"), **PARAMS},
 )
 
 CHUNK = 2_000
@@ -26,24 +27,30 @@ CHUNK = 2_000
 
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
-    """Read counts, all columns of ``obs`` and the names of cells and genes from the one file of the dataset.
+    """Read counts, all columns of ``obs`` and the names of cells and genes from one file, with a table of cells or not.
 
     Returns
     -------
     AnnData
-        ``X`` CSR, shape (n_cells, n_genes), in the type it is stored in; names as found.
+        ``X`` CSR, shape (n_cells, n_genes), in the type it is stored in; names as found; ``obs`` what the file holds
+        and the columns of the table; ``uns["reader"]`` json text: what `annotate` counts.
 
     Raises
     ------
     UserError
-        If there is not exactly one file, it is not a whole h5ad file, or it lacks the layer.
+        If there is not exactly one file beside the table, it is not a whole h5ad file, or it lacks the layer; and
+        what `annotate` finds.
     """
     import anndata
     import h5py
 
-    if len(files) != 1:
-        raise UserError(f"files: the reader h5ad needs exactly one file, not {len(files)} ({', '.join(files)})")
-    (path,) = files.values()
+    counts_files = {key: path for key, path in files.items() if key != options["cells"]}
+    if len(counts_files) != 1:
+        raise UserError(
+            f"files: the reader h5ad needs exactly one file, not {len(counts_files)} ({', '.join(counts_files)}); "
+            f"options.cells names the table of cells"
+        )
+    (path,) = counts_files.values()
     layer = options["layer"]
     try:
         with warnings.catch_warnings():
@@ -62,7 +69,8 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     except (OSError, KeyError, TypeError, ValueError, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a whole h5ad file ({reason}); delete it to have it fetched again") from None
-    return anndata.AnnData(counts, obs=obs.copy(), var=genes[[]].copy())
+    data = anndata.AnnData(counts, obs=obs.copy(), var=genes[[]].copy())
+    return annotate(data, data.obs_names.to_series(), files, options, {})
 
 
 def to_csr(stored: Any) -> sparse.csr_matrix:
