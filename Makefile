@@ -1,6 +1,6 @@
 # The commands of the README. Everything is set up on first use; nothing is installed outside .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run paper paper-subset check-dataset test lint clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,12 +8,16 @@ BIN := $(VENV)/bin
 ARGS ?=
 # A folder or base address with the data files, tried before their sources (separate several by commas)
 MIRROR ?=
+# A dataset of the config, for check-dataset
+NAME ?=
 PINS := envs/install.sh envs/torch.txt envs/torch-cuda.txt envs/build.txt envs/factorbench.txt
+
+SNAKEMAKE = $(BIN)/snakemake $(PRESET) $(ARGS)
 
 export PYTHON TORCH_INDEX
 
 help: ## these lines
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
 $(VENV)/.factorbench: $(PINS)
 	@sh envs/install.sh $(VENV)
@@ -24,8 +28,18 @@ $(VENV)/.test: $(VENV)/.factorbench envs/test.txt
 	@touch $@
 
 run: $(VENV)/.factorbench ## the benchmark: data, runs, tables, figures, results/report.html
-	@$(BIN)/snakemake $(ARGS) $(if $(MIRROR),--config 'mirrors=[$(MIRROR)]')
+	@$(SNAKEMAKE) $(if $(MIRROR),--config 'mirrors=[$(MIRROR)]')
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.summary results
+
+paper: PRESET := --configfile workflow/presets/paper.yaml
+paper: run ## the paper in full: three datasets, f-scLVM until it converges; days, a cluster's work
+
+paper-subset: PRESET := --configfile workflow/presets/paper_subset.yaml
+paper-subset: run ## the same figures and claims on what a mirror has: half an hour, MIRROR=/a/folder
+
+check-dataset: $(VENV)/.factorbench ## what an entry's data are, before anything is run: NAME=a_dataset
+	@test -n "$(NAME)" || { echo "error: say which: make check-dataset NAME=a_dataset" >&2; exit 1; }
+	@$(SNAKEMAKE) check_dataset --forcerun describe --config check=$(NAME) $(if $(MIRROR),'mirrors=[$(MIRROR)]')
 
 test: $(VENV)/.test ## the tests, fast ones first
 	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 -q

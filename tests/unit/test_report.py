@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts, report, tables
+from factorbench import compare, contracts, report, tables, words
 from factorbench.metrics import relevance, separation
 
 from tests.unit import metric_fixtures as toy
@@ -189,7 +189,7 @@ def test_a_name_the_template_lacks_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(("share", "text"), [(0.9401, "94.0 %"), (np.nan, "–"), (None, "–")])
 def test_percent(share, text):
-    assert report.percent(share) == text
+    assert words.percent(share) == text
 
 
 def test_versions_that_differ_between_runs_are_all_named():

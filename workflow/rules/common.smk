@@ -72,7 +72,7 @@ def preparation(wildcards):
     return {
         key: value
         for key, value in dataset(wildcards).items()
-        if key not in (*settings.RAW_KEYS, "from", "raw", "group")
+        if key not in (*settings.RAW_KEYS, "from", "raw", "group", "params")
     }
 
 

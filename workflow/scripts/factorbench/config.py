@@ -72,6 +72,14 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     for name, params in config["metrics"].items():
         spec = named("metric", name, f"{where}: metrics.{name}")
         config["metrics"][name] = registry.resolve(spec, params, f"{where}: metrics.{name}")
+    for name, dataset in config["datasets"].items():
+        for method, params in dataset["params"].items():
+            at = f"{where}: datasets.{name}.params.{method}"
+            refer(method, config["methods"], at)
+            entry = config["methods"][method]
+            dataset["params"][method] = registry.resolve(
+                registry.load("method", entry["use"]).SPEC, {**entry["params"], **params}, at
+            )
     for i, entry in enumerate(config["runs"]):
         for key in ("datasets", "methods"):
             for name in entry[key]:
@@ -98,6 +106,11 @@ def planned(config: dict[str, Any]) -> list[tuple[str, str, int]]:
         for seed in entry.get("seeds", [0])
     ]
     return list(dict.fromkeys(runs))
+
+
+def params(config: dict[str, Any], dataset: str, method: str) -> dict[str, Any]:
+    """All parameters of a method on a dataset."""
+    return config["datasets"][dataset]["params"].get(method, config["methods"][method]["params"])
 
 
 def file_entry(config: dict[str, Any], group: str, name: str) -> dict[str, Any]:

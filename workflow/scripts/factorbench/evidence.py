@@ -247,10 +247,14 @@ def switched_off(results: Table, dataset: str, settings: dict[str, Any], claim: 
     )
 
 
+WORDS = {"off_mask_zeros_all": "share of loadings outside the gene sets that are exactly zero"}
+"""What measures are called in a sentence, where their names do not say it."""
+
+
 def measure(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """A measure of a run as a whole."""
     values = scores_by_seed(results, dataset, settings["method"], settings["metric"])
-    words = settings["metric"].replace("_", " ")
+    words = WORDS.get(settings["metric"], settings["metric"].replace("_", " "))
     return Evidence(f"{words} of {settings['method']}", values, [(settings["method"], s) for s in values], unit="share")
 
 
