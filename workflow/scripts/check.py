@@ -1,21 +1,22 @@
 """Ask every method whether it can fit the data it is going to meet, before any training."""
 
-from factorbench import registry
+from factorbench import contracts, registry
 from factorbench.adapter import reporting
 from factorbench.contracts import UserError, read_prepared, write_json
 
 with reporting(snakemake):
     runs = dict.fromkeys((dataset, method) for dataset, method, _ in snakemake.params.runs)
-    shapes = {}
+    shapes, held_out = {}, {}
     for path in snakemake.input:
-        data = read_prepared(path)
-        shapes[path.split("/")[-2]] = (data.n_obs, *data.varm["mask"].shape)
+        data, name = read_prepared(path), path.split("/")[-2]
+        seen = contracts.seen_cells(data)
+        shapes[name], held_out[name] = (int(seen.sum()), *data.varm["mask"].shape), not seen.all()
     for dataset, method in runs:
         entry = snakemake.params.methods[method]
-        check = getattr(registry.load("method", entry["use"]), "check", None)
-        if check is not None:
+        module = registry.load("method", entry["use"])
+        if hasattr(module, "check") and (module.SPEC.projects or not held_out[dataset]):
             try:
-                check(*shapes[dataset], entry["params"])
+                module.check(*shapes[dataset], entry["params"])
             except UserError as error:
                 raise UserError(f"methods.{method} on datasets.{dataset}: {error}") from None
     keys = ("cells", "genes", "gene_sets")

@@ -11,8 +11,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,9 @@ class Factors:
         units of X; gene means for methods that centre. ``None``: the method does not reconstruct X.
     model
         An object with ``save(folder)``, if the method has a model worth keeping.
+    project
+        Scores of any cells with the genes of the fit, without a new fit: AnnData -> shape (n_cells, n_factors). Needed
+        where `registry.MethodSpec.projects`; ``None``: the method has no scores for new cells.
     """
 
     scores: np.ndarray
@@ -103,6 +106,7 @@ class Factors:
     covariates: np.ndarray | None = None
     offset: np.ndarray | None = None
     model: Any = None
+    project: Callable[[AnnData], np.ndarray] | None = None
 
 
 def no_factors(n_cells: int, n_genes: int, status: str, reason: str) -> Factors:
@@ -117,6 +121,29 @@ def no_factors(n_cells: int, n_genes: int, status: str, reason: str) -> Factors:
         status=status,
         reason=reason,
     )
+
+
+def spread(factors: Factors, seen: np.ndarray, held_out: np.ndarray) -> Factors:
+    """``factors`` of the seen cells as factors of all cells.
+
+    Parameters
+    ----------
+    factors
+        As fitted on the seen cells.
+    seen
+        Whether each cell was seen, bool, shape (n_cells,).
+    held_out
+        Scores of the cells that were not, in their order, shape (n_cells - n_seen, n_factors). What observed covariates
+        explain of them is not known (NaN).
+    """
+
+    def together(of_seen: np.ndarray, of_others: np.ndarray | float) -> np.ndarray:
+        whole = np.empty((len(seen), of_seen.shape[1]), np.float32)
+        whole[seen], whole[~seen] = of_seen, of_others
+        return whole
+
+    covariates = None if factors.covariates is None else together(factors.covariates, np.nan)
+    return replace(factors, scores=together(factors.scores, held_out), covariates=covariates)
 
 
 def factor_signs(loadings: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -197,7 +224,8 @@ def check_prepared(data: AnnData) -> None:
 
     ``X`` float32, sparse (CSR), log-normalised, not centred; ``layers["counts"]`` beside it when counts are known;
     ``obs`` categorical labels; ``varm["mask"]`` bool (n_genes, n_sets) without empty rows or columns;
-    ``uns["gene_sets"]`` the names of its columns; ``uns["factorbench"]`` json text: what was done with which inputs.
+    ``uns["gene_sets"]`` the names of its columns; ``uns["factorbench"]`` json text: what was done with which inputs;
+    ``obs["held_out"]`` bool, where cells are kept from the fit (some, not all).
     """
     from scipy import sparse
 
@@ -222,11 +250,27 @@ def check_prepared(data: AnnData) -> None:
             label in data.obs and isinstance(data.obs[label].dtype, pd.CategoricalDtype),
             f"label {label} must be categorical",
         )
+    if "held_out" in data.obs:
+        need(data.obs["held_out"].dtype == bool, 'obs["held_out"] must be bool')
+        need(not data.obs["held_out"].all(), "no cell is left to fit on")
 
 
 def prepared_record(data: AnnData) -> dict[str, Any]:
     """How ``data`` was prepared: dataset, labels, contrast, settings, what was dropped, hashes of inputs."""
     return json.loads(data.uns["factorbench"])
+
+
+def seen_cells(data: AnnData) -> np.ndarray:
+    """Whether methods are fitted on each cell, bool, shape (n_cells,); of prepared data or of factors.h5ad."""
+    if "held_out" not in data.obs:
+        return np.ones(data.n_obs, bool)
+    return ~data.obs["held_out"].to_numpy(bool)
+
+
+def without_held_out(data: AnnData) -> AnnData:
+    """``data`` (prepared, or factors.h5ad) without the cells held out of the fit; itself if there are none."""
+    seen = seen_cells(data)
+    return data if seen.all() else data[seen].copy()
 
 
 def write_prepared(path: str | Path, data: AnnData) -> None:
@@ -273,7 +317,8 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
     ``obsm["scores"]`` (cells x factors) and ``varm["loadings"]`` (genes x factors) float32, ``varm["mask"]`` bool,
     ``uns["factors"]`` a table: name, kind, active, relevance (L2 norm of the loadings, the paper's measure), sign (what
     the method's own scores and loadings were multiplied by, `factor_signs`), and the method's own columns;
-    ``uns["history"]`` json text; ``varm["offset"]`` and ``layers["covariates"]`` where the method has them.
+    ``uns["history"]`` json text; ``varm["offset"]`` and ``layers["covariates"]`` where the method has them;
+    ``obs["held_out"]`` where ``data`` have it.
 
     Raises
     ------
@@ -297,7 +342,8 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
     sign = factor_signs(loadings, mask)
     table = factors.table.reset_index(drop=True).assign(relevance=np.linalg.norm(loadings, axis=0), sign=sign)
     table.index = table.index.astype(str)
-    result = anndata.AnnData(obs=pd.DataFrame(index=data.obs_names), var=pd.DataFrame(index=data.var_names))
+    held_out = data.obs[[column for column in data.obs if column == "held_out"]].copy()
+    result = anndata.AnnData(obs=held_out, var=pd.DataFrame(index=data.var_names))
     result.obsm["scores"] = scores * sign
     result.varm["loadings"] = loadings * sign
     result.varm["mask"] = mask
@@ -366,7 +412,10 @@ def check_run(run: dict[str, Any]) -> None:
 
 
 def check_scores(table: pd.DataFrame, columns: tuple[str, ...] = SCORE_COLUMNS) -> None:
-    """Raise `ContractError` unless ``table`` is tidy: these columns in this order, numbers where numbers belong."""
+    """Raise `ContractError` unless ``table`` is tidy: these columns in this order, numbers where numbers belong.
+
+    ``seed`` is missing in rows about all seeds of a method.
+    """
     if tuple(table.columns) != columns:
         raise ContractError(f"a table of scores has the columns {columns}, not {tuple(table.columns)}")
     for column in ("value", "lower", "upper"):

@@ -67,7 +67,8 @@ class MethodSpec(Spec):
     """``needs``: ``"lognorm"`` or ``"counts"``. ``threads``: how many it can use (0: as many as there are).
 
     ``gpu``: ``"none"``, ``"optional"`` or ``"required"``. ``control``: whether it is there to be beaten.
-    ``imports``: modules loaded before the clock starts, so that it times the method alone.
+    ``imports``: modules loaded before the clock starts, so that it times the method alone. ``projects``: whether new
+    cells can be scored without a new fit (`contracts.Factors.project`).
     """
 
     needs: str = "lognorm"
@@ -75,13 +76,24 @@ class MethodSpec(Spec):
     gpu: str = "none"
     control: bool = False
     imports: tuple[str, ...] = ()
+    projects: bool = False
 
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """``columns``: range and direction of each measure it reports: name -> (lowest, highest, "up", "down" or "")."""
+    """``measures``: range and direction of each measure: name -> (lowest, highest, "up", "down" or "").
+
+    ``over``: what one call of ``score(data, factors, params)`` is about. ``"run"``: ``factors`` are those of one run.
+    ``"seeds"``: they are a list, one a seed of the same method on the same data.
+
+    ``held_out``: whether it looks at cells that were held out of the fit; all others are given the seen cells only.
+    Such a metric takes one more argument, ``seen``: factors of the same method and seed, fitted on these cells too
+    (``None``: there are none).
+    """
 
     measures: dict[str, tuple[float, float, str]] = field(default_factory=dict)
+    over: str = "run"
+    held_out: bool = False
 
 
 def names(kind: str) -> list[str]:

@@ -22,17 +22,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import contracts, registry
 from .clock import Budget
 from .contracts import Factors, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "torch", "slalom", "snakemake")
 
 # Threads that spin while they wait make a run several times slower once anything else wants a core; threads that soon
 # go to sleep cost about an eighth of the time where nothing does. A time that repeats is worth that.
 DEFAULT_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+
+CANNOT_PROJECT = "cells are held out, and the method has no scores for new cells without a new fit"
 
 JOB_KEYS = (
     *("dataset", "method", "use", "params", "seed", "device", "threads", "budget_seconds", "timeout_seconds"),
@@ -47,7 +52,8 @@ JOB_KEYS = (
 def execute(job: dict[str, Any]) -> dict[str, Any]:
     """Do the run that ``job`` describes, in this process, and return its record (run.json).
 
-    The clock covers the method's ``fit`` (initialisation, training, scores), not imports, reading and writing.
+    The clock covers the method's ``fit`` (initialisation, training, scores), not imports, reading and writing. Cells
+    that are held out are projected after the clock has stopped; a method that cannot is not fitted.
     """
     from threadpoolctl import threadpool_limits
 
@@ -58,17 +64,31 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
     data = contracts.read_prepared(job["prepared"])
     device = choose_device(job["device"], method.SPEC.gpu)
     budget = Budget(job["budget_seconds"])
-    with threadpool_limits(job["threads"]):
-        seed_everything(job["seed"], job["threads"])
-        budget.start()
-        factors = method.fit(data, dict(job["params"]), job["seed"], device, budget)
-        synchronise(device)
-        seconds = budget.elapsed()
+    seen = contracts.seen_cells(data)
+    if not seen.all() and not method.SPEC.projects:
+        factors, seconds = contracts.no_factors(data.n_obs, data.n_vars, "not_applicable", CANNOT_PROJECT), 0.0
+    else:
+        cells = contracts.without_held_out(data)
+        with threadpool_limits(job["threads"]):
+            seed_everything(job["seed"], job["threads"])
+            budget.start()
+            factors = method.fit(cells, dict(job["params"]), job["seed"], device, budget)
+            synchronise(device)
+            seconds = budget.elapsed()
+            if not seen.all():
+                factors = project(factors, data, seen)
     record = describe(job, factors, data, device, started)
     record["fit_seconds"] = seconds
     record["peak_memory_mb"] = peak_memory_mb(device)
     publish(job, factors, data, record)
     return record
+
+
+def project(factors: Factors, data: Any, seen: np.ndarray) -> Factors:
+    """Factors of all cells of ``data``, from those found on the ``seen`` ones (bool, shape (n_cells,))."""
+    if factors.table.empty:
+        return contracts.no_factors(data.n_obs, data.n_vars, factors.status, factors.reason)
+    return contracts.spread(factors, seen, factors.project(data[~seen]))
 
 
 def publish(job: dict[str, Any], factors: Factors, data: Any, record: dict[str, Any]) -> None:
@@ -98,7 +118,7 @@ def describe(job: dict[str, Any], factors: Factors, data: Any, device: str, star
         "fit_seconds": None,
         "budget_seconds": job["budget_seconds"],
         "timeout_seconds": job["timeout_seconds"],
-        "n_cells": data.n_obs,
+        "n_cells": int(contracts.seen_cells(data).sum()),
         "n_genes": data.n_vars,
         "n_factors": len(factors.table),
         "n_active": int(factors.table["active"].sum()),

@@ -14,7 +14,9 @@ from ..registry import MethodSpec
 if TYPE_CHECKING:
     from anndata import AnnData
 
-SPEC = MethodSpec(name="gene_set_mean", title="Mean of the gene set", control=True, imports=("scipy.sparse",))
+SPEC = MethodSpec(
+    name="gene_set_mean", title="Mean of the gene set", control=True, imports=("scipy.sparse",), projects=True
+)
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
@@ -30,10 +32,16 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
 
     mask = np.asarray(data.varm["mask"], bool)
     loadings = mask / mask.sum(axis=0)
+    weights = sparse.csr_matrix(loadings)
+
+    def project(cells: AnnData) -> np.ndarray:
+        return (cells.X @ weights).toarray()
+
     return Factors(
-        scores=(data.X @ sparse.csr_matrix(loadings)).toarray(),
+        scores=project(data),
         loadings=loadings,
         table=pd.DataFrame({"name": np.asarray(data.uns["gene_sets"], str), "kind": "annotated", "active": True}),
         mask=mask,
         reason="one pass: nothing to converge",
+        project=project,
     )

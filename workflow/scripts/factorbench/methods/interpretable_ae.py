@@ -21,6 +21,7 @@ SPEC = MethodSpec(
     threads=4,
     gpu="optional",
     imports=("factorbench.model.autoencoder",),
+    projects=True,
 )
 
 
@@ -53,4 +54,5 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
         covariates=ae.explained_by_covariates(data),
         offset=ae.offset,
         model=ae,
+        project=ae.transform,
     )

@@ -22,6 +22,7 @@ SPEC = MethodSpec(
     threads=0,
     control=True,
     imports=("sklearn.decomposition",),
+    projects=True,
 )
 
 
@@ -64,4 +65,5 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
         mask=np.zeros(loadings.shape, bool),
         reason="solved directly: nothing to converge",
         offset=model.mean_,
+        project=lambda cells: model.transform(cells.X.astype(np.float64)),
     )

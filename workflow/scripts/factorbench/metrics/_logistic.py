@@ -6,6 +6,9 @@ import numpy as np
 
 from ._rows import Z95
 
+BLOCK = 100_000
+"""Cells times classes looked at in one go: what still fits into a processor's cache is many times as fast."""
+
 
 def fit(
     x: np.ndarray,
@@ -75,16 +78,20 @@ def _derivatives(
     powers: np.ndarray, seen: np.ndarray, point: np.ndarray, ridge: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The objective, its gradient (n_classes, 2) and its Hessian (n_classes, 2, 2) at ``point`` (n_classes, 2)."""
-    logit = point @ powers[:, :2].T
-    small = np.exp(-np.abs(logit))
-    tail = small / (1 + small)
-    # log(1 + e^t) = max(t, 0) + log(1 + e^-|t|): neither branch overflows.
-    total = (np.maximum(logit, 0) + np.log1p(small)).sum(axis=1)
-    chance = np.where(logit > 0, 1 - tail, tail)
-    weights = (tail * (1 - tail)) @ powers
+    total, expected, weights = np.empty(len(point)), np.empty((len(point), 2)), np.empty((len(point), 3))
+    step = max(1, BLOCK // len(powers))
+    for begin in range(0, len(point), step):
+        block = slice(begin, begin + step)
+        logit = point[block] @ powers[:, :2].T
+        small = np.exp(-np.abs(logit))
+        tail = small / (1 + small)
+        # log(1 + e^t) = max(t, 0) + log(1 + e^-|t|): neither branch overflows.
+        total[block] = (np.maximum(logit, 0) + np.log1p(small)).sum(axis=1)
+        expected[block] = np.where(logit > 0, 1 - tail, tail) @ powers[:, :2]
+        weights[block] = (tail * (1 - tail)) @ powers
     b = point[:, 1]
     loss = total - np.einsum("ij,ij->i", seen, point) + 0.5 * ridge * b**2
-    gradient = chance @ powers[:, :2] - seen
+    gradient = expected - seen
     gradient[:, 1] += ridge * b
     hessian = weights[:, [[0, 1], [1, 2]]]
     hessian[:, 1, 1] += ridge

@@ -25,10 +25,23 @@ def rows(metric: str, value: Any, **columns: Any) -> pd.DataFrame:
     return table.astype({"value": float, "lower": float, "upper": float, "n": int})
 
 
+def no_rows() -> pd.DataFrame:
+    """What a metric returns that has nothing to say."""
+    return rows("", np.nan).iloc[:0]
+
+
 def check_same(data: AnnData, factors: AnnData) -> None:
     """Raise `ContractError` unless ``factors`` were found on the cells and genes of ``data``, in the same order."""
     if not (data.obs_names.equals(factors.obs_names) and data.var_names.equals(factors.var_names)):
         raise ContractError("factors and prepared data are not of the same cells and genes")
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson correlation of the columns of ``a`` and ``b`` (n, k), shape (k,); 0 where one of them is constant."""
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    size = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
+    varies = (np.ptp(a, axis=0) > 0) & (np.ptp(b, axis=0) > 0)
+    return np.divide(np.einsum("ij,ij->j", a, b), size, out=np.zeros(len(size)), where=varies).clip(-1, 1)
 
 
 def wilson(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..contracts import METRIC_COLUMNS
 from ..registry import MetricSpec
-from ._rows import check_same, rows
+from ._rows import check_same, no_rows, rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,7 +33,7 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
     check_same(data, factors)
     table = factors.uns["factors"]
     if table.empty:
-        return pd.DataFrame(columns=list(METRIC_COLUMNS)).astype({"value": float, "lower": float, "upper": float})
+        return no_rows()
     loadings = np.asarray(factors.varm["loadings"], float)
     norm = np.linalg.norm(loadings, axis=0)
     rank = pd.Series(np.where(table["active"], -norm, np.inf)).rank(method="min").to_numpy()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..contracts import METRIC_COLUMNS, prepared_record
+from ..contracts import prepared_record
 from ..registry import MetricSpec, Param
 from . import _logistic
-from ._rows import check_same, rows, wilson
+from ._questions import contrast_question, correct, questions, scores_of, standardised
+from ._rows import check_same, no_rows, rows, wilson
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,9 +36,8 @@ SPEC = MetricSpec(
 def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFrame:
     """Fit a univariate logistic regression for every factor and every question about the cells.
 
-    The questions: the contrast (cells of its two classes only), and each class against all others for every other
-    label. A label with a single class asks nothing. A regression is scikit-learn's
-    ``make_pipeline(StandardScaler(), LogisticRegression())`` on the score of one factor.
+    The questions are those of `_questions.questions`: the contrast, and each class of every other label. A regression
+    is scikit-learn's ``make_pipeline(StandardScaler(), LogisticRegression())`` on the score of one factor.
 
     Parameters
     ----------
@@ -57,37 +56,18 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
         that has not seen it; NaN where the class or its complement has fewer cells than folds) with Wilson's interval,
         ``auroc`` of the score as it is (below 0.5: lower in the class) with DeLong's, ``coefficient`` per standard
         deviation of the score. For each label: ``baseline``, the share of the larger of the two classes. Intervals
-        are of 95 % and take the cells as independent.
+        are of 95 % and take the cells as independent. For the contrast, where the data name at least two donors,
+        ``accuracy`` has a split ``donor``: the cells of each donor are predicted by a fit to all other donors, and
+        ``lower`` and ``upper`` are no interval but the donors with the lowest and the highest accuracy; cells without
+        a donor are left out, and it is NaN if all cells of a class are of one donor.
     """
     check_same(data, factors)
-    table = factors.uns["factors"]
-    scores = np.asarray(factors.obsm["scores"], float) * table["active"].to_numpy(bool)
-    names = table["name"].to_numpy(str)
+    scores, names = scores_of(factors), factors.uns["factors"]["name"].to_numpy(str)
     found = [
         _separate(scores[cells], names, classes, y, params["folds"], params["seed"])
         for cells, classes, y in questions(data)
     ]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(METRIC_COLUMNS))
-
-
-def questions(data: AnnData) -> Iterator[tuple[np.ndarray, list[str], np.ndarray]]:
-    """For each label: its cells (indices), names of its classes (``label=class``), bool (n_classes, n_cells)."""
-    record = prepared_record(data)
-    contrast = record["contrast"] or {"label": None}
-    for label in record["labels"]:
-        values = data.obs[label].astype(object).map(str, na_action="ignore").to_numpy(object)
-        known = ~pd.isna(values)
-        classes = sorted(set(values[known]))
-        if label == contrast["label"]:
-            positive, negative = str(contrast["positive"]), str(contrast.get("negative") or "")
-            if negative:
-                known &= np.isin(values.astype(str), [positive, negative])
-            classes = [positive]
-        cells = np.flatnonzero(known)
-        y = np.stack([values[cells] == c for c in classes]) if classes else np.zeros((0, len(cells)), bool)
-        asked = y.any(axis=1) & ~y.all(axis=1)
-        if asked.any():
-            yield cells, [f"{label}={c}" for c, a in zip(classes, asked, strict=True) if a], y[asked]
+    return pd.concat([no_rows(), *found, _leave_donors_out(data, scores, names)], ignore_index=True)
 
 
 def _separate(
@@ -100,10 +80,10 @@ def _separate(
     train, cv, coefficient = np.empty(shape), np.empty(shape), np.empty(shape)
     area, lower, upper = np.empty(shape), np.empty(shape), np.empty(shape)
     for k, x in enumerate(scores.T):
-        x = _standardised(x)
+        x = standardised(x)
         intercept, coefficient[k] = _logistic.fit(x, y)
-        train[k] = _right(x, y, intercept, coefficient[k]) / n
-        cv[k] = _cross_validated(x, y, tests, intercept, coefficient[k])
+        train[k] = correct(x, y, intercept, coefficient[k]).mean(axis=1)
+        cv[k] = _right_by_fold(x, y, tests, (intercept, coefficient[k])).sum(axis=0) / n
         area[k], lower[k], upper[k] = _logistic.auroc(x, y)
     cv[:, np.minimum(y.sum(axis=1), (~y).sum(axis=1)) < folds] = np.nan
     at = {"factor": np.repeat(names, len(labels)), "label": np.tile(labels, len(names)), "n": n}
@@ -117,32 +97,46 @@ def _separate(
     return pd.concat(parts, ignore_index=True)
 
 
-def _standardised(x: np.ndarray) -> np.ndarray:
-    """``x`` with mean 0 and standard deviation 1; zeros where it is constant."""
-    return np.zeros_like(x) if np.ptp(x) == 0 else (x - x.mean()) / x.std()
-
-
-def _right(x: np.ndarray, y: np.ndarray, intercept: np.ndarray, coefficient: np.ndarray) -> np.ndarray:
-    """How many cells each fit puts into their class."""
-    return ((intercept[:, None] + coefficient[:, None] * x > 0) == y).sum(axis=1)
-
-
-def _cross_validated(
-    x: np.ndarray, y: np.ndarray, tests: list[np.ndarray], intercept: np.ndarray, coefficient: np.ndarray
+def _right_by_fold(
+    x: np.ndarray, y: np.ndarray, tests: list[np.ndarray], start: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Share of cells put into their class by a fit to the other folds; NaN without folds, or a class not in a fold."""
-    right = np.zeros(len(y)) if tests else np.full(len(y), np.nan)
-    for test in tests:
+    """How many cells of each fold a fit to the other folds puts into their class, (n_folds, n_classes).
+
+    NaN where the other folds lack a class or its complement.
+    """
+    right = np.full((len(tests), len(y)), np.nan)
+    for fold, test in enumerate(tests):
         train = np.ones(len(x), bool)
         train[test] = False
         x_train, y_train = x[train], y[:, train]
         both = y_train.any(axis=1) & ~y_train.all(axis=1)
-        right[~both] = np.nan
         # Each fold's score is divided by its own standard deviation; the penalty says the same without dividing.
         ridge = x_train.var() if np.ptp(x_train) else 1.0
-        fitted = _logistic.fit(x_train, y_train[both], ridge, (intercept[both], coefficient[both]))
-        right[both] += _right(x[test], y[both][:, test], *fitted)
-    return right / len(x)
+        fitted = _logistic.fit(x_train, y_train[both], ridge, (start[0][both], start[1][both]))
+        right[fold, both] = correct(x[test], y[both][:, test], *fitted).sum(axis=1)
+    return right
+
+
+def _leave_donors_out(data: AnnData, scores: np.ndarray, names: np.ndarray) -> pd.DataFrame:
+    """Rows of the contrast's accuracy on donors that the fit has not seen; none without two donors."""
+    asked, donor = contrast_question(data), prepared_record(data).get("donor")
+    if asked is None or not donor:
+        return no_rows()
+    cells, label, y = asked
+    codes = data.obs[donor].cat.codes.to_numpy()[cells]
+    known = codes >= 0
+    cells, y, codes = cells[known], y[None, known], codes[known]
+    tests = [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    if len(tests) < 2 or not (y.any() and not y.all()):
+        return no_rows()
+    sizes = np.array([len(test) for test in tests])
+    right = np.empty((len(names), len(tests)))
+    for k, x in enumerate(scores[cells].T):
+        x = standardised(x)
+        right[k] = _right_by_fold(x, y, tests, _logistic.fit(x, y))[:, 0]
+    share = right / sizes
+    at = {"factor": names, "label": label, "split": "donor", "n": len(cells)}
+    return rows("accuracy", right.sum(axis=1) / len(cells), lower=share.min(axis=1), upper=share.max(axis=1), **at)
 
 
 def _folds(y: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
