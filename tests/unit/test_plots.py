@@ -1,12 +1,16 @@
 """Figures: what is drawn, not its bytes."""
 
+import copy
+import html
+import importlib
 import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from factorbench import contracts, tables
-from factorbench.plots import accuracy, runtime, scatter, style
+from factorbench.plots import accuracy, pathways, runtime, scatter, style
 from matplotlib.colors import to_rgba
 
 from tests.unit import metric_fixtures as toy
@@ -38,14 +42,19 @@ def cells(tmp_path_factory):
     data, folder = toy.prepared(), tmp_path_factory.mktemp("run")
     factors = toy.written(toy.factors(data, off=["C"]), data, folder / "factors.h5ad")
 
-    def table(x, y, label="cell_type"):
-        contracts.write_table(folder / "cells.tsv.gz", tables.cells_table(data, factors, x, y, [label]))
+    def table(x, y, *labels):
+        found = tables.cells_table(data, factors, toy.scores({}), x, y, list(labels or ["cell_type"]))
+        contracts.write_table(folder / "cells.tsv.gz", found)
         return contracts.read_table(folder / "cells.tsv.gz")
 
     return table
 
 
-SCATTER = {"dataset": "toy", "method": "ae", "seed": 3, "colour": "cell_type", "title": "Cells"}
+SCATTER = {
+    **{"dataset": "toy", "method": "ae", "seed": 3, "colour": "cell_type", "facet": "", "facets": []},
+    **{"x": [], "y": [], "title": "Cells"},
+}
+FACETS = {**SCATTER, "colour": "condition", "facet": "cell_type"}
 
 
 def test_scatter_draws_a_dot_a_cell_in_its_class_colour_in_mixed_order(cells):
@@ -78,6 +87,57 @@ def test_scatter_without_a_term_says_so(cells):
     figure = scatter.plot({"cells": cells(["GONE"], ["A"])}, SCATTER, toy.config())
     assert "Nothing to draw" in texts(figure)
     assert "GONE was filtered out" in texts(figure)
+
+
+def panels(figure):
+    """Axes by title, for those with one."""
+    return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
+
+
+def test_facets_are_panels_of_the_cells_of_a_class_on_shared_axes(cells):
+    table = cells(["A"], ["B"], "condition", "cell_type")
+    figure = scatter.plot({"cells": table}, FACETS, toy.config())
+    counts = table["cell_type"].value_counts()
+    assert list(panels(figure)) == [f"{name} ({n} cells)" for name, n in counts.items()]
+    colours = dict(zip(sorted(set(table["condition"])), style.palette(2), strict=True))
+    for name, axes in zip(counts.index, panels(figure).values(), strict=True):
+        inside = table[table["cell_type"] == name]
+        (dots,) = axes.collections
+        expected = {(x, y): to_rgba(colours[c])[:3] for x, y, c in inside[["x", "y", "condition"]].to_numpy()}
+        found = zip(np.asarray(dots.get_offsets()), dots.get_facecolors(), strict=True)
+        assert {tuple(place): tuple(colour[:3]) for place, colour in found} == expected
+        assert axes.get_xlim() == figure.axes[0].get_xlim()
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("A", "B")
+    assert "Interpretable AE, seed 3 · Toy cells" in texts(figure)
+
+
+def test_facets_are_the_classes_asked_for_or_the_four_with_most_cells(cells):
+    table = cells(["A"], ["B"], "condition", "cell_type")
+    figure = scatter.plot({"cells": table}, {**FACETS, "facets": ["NK", "B cells"]}, toy.config())
+    assert [title.split(" (")[0] for title in panels(figure)] == ["NK", "B cells"]
+    assert "Shown: 2 of the 3 classes of cell type, those asked for." in texts(figure)
+    shown = table["cell_type"] != "T cells"
+    for name, n in table.loc[shown, "condition"].value_counts().items():
+        assert f"{name} ({n})" in texts(figure)
+    table["cell_type"] = np.repeat(range(1, 7), [5, 40, 30, 20, 15, 10])
+    figure = scatter.plot({"cells": table}, FACETS, toy.config())
+    assert list(panels(figure)) == ["2 (40 cells)", "3 (30 cells)", "4 (20 cells)", "5 (15 cells)"]
+    assert "Shown: 4 of the 6 classes of cell type, those with most cells." in texts(figure)
+
+
+def test_a_facet_without_cells_is_an_empty_panel(cells):
+    table = cells(["A"], ["B"], "condition", "cell_type")
+    figure = scatter.plot({"cells": table}, {**FACETS, "facets": ["NK", "Mast"]}, toy.config())
+    assert list(panels(figure))[1] == "Mast (0 cells)"
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_numbers(cells):
+    table = cells(["A"], ["B"])
+    table["cell_type"] = np.arange(len(table)) % 39 + 1
+    figure = scatter.plot({"cells": table}, SCATTER, toy.config())
+    names = [text.get_text().split()[0] for text in figure.legends[0].get_texts()]
+    assert names == [str(i) for i in range(1, 40)]
 
 
 # ----------------------------------------------------------------------------------------------------------- accuracy
@@ -131,7 +191,7 @@ def test_accuracy_names_what_is_missing_and_why():
     written = texts(accuracy.plot(accuracies(), ACCURACY, toy.config()))
     assert "filtered out, too few of its genes are among those selected: GONE." in written
     assert "Slow model has no factor B." in written
-    assert "PCA has no factor A, B." in written
+    assert "PCA has none of these factors." in written
 
 
 def test_accuracy_has_a_panel_a_dataset_and_says_where_nothing_is():
@@ -139,6 +199,43 @@ def test_accuracy_has_a_panel_a_dataset_and_says_where_nothing_is():
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Toy cells", "Fewer toy cells"]
     figure = accuracy.plot(accuracies(), {**ACCURACY, "terms": ["GONE"]}, toy.config())
     assert "Nothing to draw: no run on Toy cells has any of these factors." in texts(figure)
+
+
+AREAS = {"A": 0.95, "B": 0.03, "C": 0.5, "D": 0.6, "E": 0.61, "F": 0.62, "G": 0.63, "H": 0.64, "I": 0.65, "J": 0.45}
+
+
+def test_accuracy_without_terms_takes_the_eight_that_tell_the_contrast_best():
+    rows = [
+        {**{"factor": f, "seed": seed, "method": method}, **row}
+        for method in ("slow", "ae")
+        for f, v in AREAS.items()
+        for seed in (0, 1)
+        for row in (
+            {"value": 0.6},
+            {"metric": "auroc", "split": "", "value": 1 - v if seed else v},  # signs differ between seeds
+            {"metric": "auroc", "split": "", "value": AREAS["C"], "label": "cell_type=B cells"},
+        )
+    ]
+    spec = {**ACCURACY, "terms": [], "methods": ["pca", "slow", "ae"]}
+    figure = accuracy.plot({"scores": toy.scores(*rows)}, spec, toy.config())
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == list("BAIHGFED")
+    written = texts(figure)
+    assert "Terms chosen after the fact: of 10 factors of Slow model the 8 that tell the classes best" in written
+    assert "PCA has no result here." in written
+    assert spec["terms"] == []
+
+
+def test_accuracy_without_terms_or_results_says_that_there_is_nothing():
+    figure = accuracy.plot({"scores": toy.scores({}).iloc[:0]}, {**ACCURACY, "terms": []}, toy.config())
+    assert "Nothing to draw" in texts(figure)
+
+
+def test_accuracy_on_donors_left_out():
+    rows = [{"split": "donor", "seed": s, "value": v} for s, v in enumerate([0.7, 0.8])]
+    figure = accuracy.plot({"scores": toy.scores({"value": 0.9}, *rows)}, {**ACCURACY, "split": "donor"}, toy.config())
+    assert drawn(figure, "ae/A")[0].get_ydata() == pytest.approx([0.75])
+    assert figure.axes[0].get_ylabel() == "Accuracy on donors left out"
 
 
 def test_a_method_has_the_same_colour_in_every_accuracy_figure():
@@ -176,6 +273,127 @@ def test_runtime_draws_every_timed_run_and_marks_those_that_were_stopped():
     ):
         assert text in written
 
+    assert drawn(figure, "published") == []
+    assert "authors' machine" not in written
+
+
+def test_runtime_marks_published_times_as_those_of_another_machine():
+    runs = tables.runs_table([toy.run(), toy.run(method="slow", seconds=60.0), toy.run(method="pca")])
+    runtimes = tables.runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"slow": 2203.0}})
+    figure = runtime.plot({"runs": runs, "runtime": runtimes}, {"datasets": ["toy"]}, toy.config())
+    (diamond,) = drawn(figure, "published")
+    assert list(diamond.get_xdata()) == [2203]
+    assert list(diamond.get_ydata()) == [1]
+    assert diamond.get_markerfacecolor() == "none"
+    assert "published, on the authors' machine" in texts(figure)
+    assert "not to be compared with ours" in texts(figure)
+    assert figure.axes[0].get_xlim()[1] > 2203
+
+
+# ----------------------------------------------------------------------------------------------------------- pathways
+
+PATHWAYS = {"dataset": "toy", "method": "ae", "title": "Pathways", "published": []}
+NORMS = {"A": [3, 1, 2], "B": [9, 3, 3], "C": [0, 0, 0], "D": [1, 1, 1], "E": [1, 0, 0]}
+
+
+def relevances():
+    at = {"metric": "relevance", "label": "kind=annotated", "split": ""}
+    return {
+        "scores": toy.scores(
+            *({**at, "factor": f, "seed": s, "value": float(v)} for f, row in NORMS.items() for s, v in enumerate(row)),
+            {**at, "factor": "dense_1", "label": "kind=dense", "value": 99.0},
+            {**at, "factor": "D", "method": "slow", "value": 99.0},
+            {**at, "metric": "stability", "seed": np.nan, "value": 99.0},
+        )
+    }
+
+
+def test_pathways_are_drawn_by_mean_relevance_with_seeds_and_range():
+    config = toy.config()
+    config["report"]["top"] = 3
+    figure = pathways.plot(relevances(), PATHWAYS, config)
+    means = {name: drawn(figure, f"mean/{name}") for name in NORMS}
+    assert {name: (m[0].get_xdata()[0], m[0].get_ydata()[0]) for name, m in means.items() if m} == {
+        **{"B": (5, 0), "A": (2, 1), "D": (1, 2)}
+    }
+    assert sorted(tuple(line.get_xdata()) for line in drawn(figure, "range")) == [(1, 1), (1, 3), (3, 9)]
+    points = np.concatenate([np.asarray(c.get_offsets()) for c in figure.axes[0].collections])
+    assert sorted(points[:, 0]) == sorted([*NORMS["B"], *NORMS["A"], *NORMS["D"]])
+    assert "Interpretable AE, 3 seeds · Toy cells" in texts(figure)
+    assert "published" not in texts(figure).lower()
+
+
+def test_pathways_stand_beside_the_published_list():
+    config = toy.config()
+    config["report"]["top"] = 3
+    figure = pathways.plot(relevances(), {**PATHWAYS, "published": ["A", "GONE", "B", "C", "E"]}, config)
+    links = {name: drawn(figure, f"link/{name}") for name in [*NORMS, "GONE"]}
+    assert {name: tuple(line[0].get_ydata()) for name, line in links.items() if line} == {"A": (1, 0), "B": (0, 2)}
+    written = texts(figure)
+    for text in (
+        *("filtered out", "switched off", "our rank 4", "3 of the 5 published are among our first 5"),
+        *("from the 5 gene sets kept, 3.2 would be (p = 1)", "over the 4 published that were kept: 0.33"),
+    ):
+        assert text in written
+
+
+def test_pathways_of_a_run_without_any_say_so():
+    for published in ([], ["A"]):
+        figure = pathways.plot(relevances(), {**PATHWAYS, "method": "pca", "published": published}, toy.config())
+        assert "Nothing to draw: PCA has no gene set that is on here." in texts(figure)
+
+
+# -------------------------------------------------------------------------------------------- what is not in the data
+
+
+def kinds():
+    package = Path(scatter.__file__).parent
+    return sorted({p.stem for p in package.glob("*.py")} - {"__init__", "style"})
+
+
+@pytest.fixture
+def anything(cells):
+    """For each kind of figure, tables and a spec of figures that must say what is missing, empty ones among them."""
+    runs = tables.runs_table([toy.run(), toy.run("small")])
+    times = {"runs": runs, "runtime": tables.runtime_table(runs, "ae", toy.config()["datasets"])}
+    both = {"cells": cells(["A"], ["B"], "condition", "cell_type")}
+    return {
+        "accuracy": [
+            (accuracies(), ACCURACY),
+            (accuracies(), {**ACCURACY, "datasets": ["small", "toy"], "terms": ["GONE"]}),
+        ],
+        "pathways": [(relevances(), {**PATHWAYS, "published": p}) for p in ([], ["A", "B"])]
+        + [(relevances(), {**PATHWAYS, "method": "pca"})],
+        "runtime": [(times, {"datasets": ["toy"]}), (times, {"datasets": ["small", "toy"]})],
+        "scatter": [(both, SCATTER), (both, FACETS), ({"cells": cells(["GONE"], ["A"])}, SCATTER)],
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, anything):
+    """A kind without an entry in ``anything`` fails here."""
+    plot = importlib.import_module(f"factorbench.plots.{kind}").plot
+    config = toy.config()
+    lacking = copy.deepcopy(config)
+    lacking["datasets"]["toy"] |= {"missing": ["C51", "C52", 141], "hold_out": {"share": 0.2}, "n_cells": 5000}
+    sentence = (
+        "Toy cells: without samples C51, C52, 141 (not available), a stratified subset of 5,000 cells, fitted without "
+        "the cells held out."
+    )
+    for number, (given, spec) in enumerate(anything[kind]):
+        for entry, said in ((config, False), (lacking, True)):
+            svg = tmp_path / f"{kind}{number}{said}.svg"
+            style.save(plot(given, spec, entry), tmp_path / "figure.png", svg)
+            written = " ".join(html.unescape(" ".join(re.findall(r"<!--(.*?)-->", svg.read_text(), re.S))).split())
+            assert (sentence in written) == said
+            assert ("not available" in written) == said
+
+
+def test_one_missing_sample_is_one():
+    assert style.caveats({"datasets": {"toy": {"title": "Toy", "missing": ["C51"]}}}, ["toy"]) == (
+        "Toy: without sample C51 (not available)."
+    )
+
 
 # -------------------------------------------------------------------------------------------------------------- style
 
@@ -205,5 +423,63 @@ def test_durations_as_people_say_them(seconds, text):
     assert style.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(9.2e-5, "< 0.001×"), (0.0172, "0.017×"), (1.24, "1.2×"), (41.3, "41×"), (2203, "2,203×")]
+)
+def test_ratios_as_people_say_them(ratio, text):
+    assert style.times(ratio) == text
+
+
+LONG = [
+    *("3_UTR_MEDIATED_TRANSLATIONAL_REGULATION", "TCA_CYCLE_AND_RESPIRATORY_ELECTRON_TRANSPORT"),
+    "ANTIGEN_ACTIVATES_B_CELL_RECEPTOR_LEADING_TO_GENERATION_OF_SECOND_MESSENGERS",
+    "NEUROTRANSMITTER_RECEPTOR_BINDING_AND_DOWNSTREAM_TRANSMISSION_IN_THE_POSTSYNAPTIC_CELL",
+]
+
+
 def test_long_names_are_wrapped_between_words():
     assert style.wrapped("ANTIVIRAL_MECHANISM_BY_IFN", 19) == "ANTIVIRAL MECHANISM\nBY IFN"
+
+
+def clashes(figure):
+    """Pairs of texts that are written over each other; ticks outside the axes are not drawn, so two numbers may."""
+    figure.canvas.draw()
+    found = [t for t in figure.findobj(plt.Text) if t.get_visible() and t.get_text().strip()]
+    boxes = [(" ".join(t.get_text().split()), t.get_window_extent().padded(-1)) for t in found]
+    pairs = [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+    return [pair for pair in pairs if any(re.search("[A-Za-z]", text) for text in pair)]
+
+
+@pytest.mark.parametrize("published", [[], LONG, [*LONG[::-1], "A", "GONE_" * 12 + "GONE"]])
+def test_long_names_of_pathways_have_room(published):
+    rows = [
+        {**{"metric": "relevance", "label": "kind=annotated", "split": "", "seed": s}, "factor": f, "value": v - s / 9}
+        for s in range(3)
+        for v, f in enumerate([*LONG, "A", *("_".join(part) for part in zip(LONG, "BCDE", strict=True))], 2)
+    ]
+    figure = pathways.plot({"scores": toy.scores(*rows)}, {**PATHWAYS, "published": published}, toy.config())
+    assert clashes(figure) == []
+
+
+@pytest.mark.parametrize("facets", [["NK"], ["NK", "B cells"], []])
+def test_long_names_of_axes_have_room(cells, facets):
+    table = cells(["A"], ["B"], "condition", "cell_type")
+    table["x_term"], table["y_term"] = LONG[1], LONG[3]
+    table["note"] = "x axis: " + "; ".join(f"{name} was switched off by the method" for name in LONG)
+    assert clashes(scatter.plot({"cells": table}, {**FACETS, "facets": facets}, toy.config())) == []
+
+
+@pytest.mark.parametrize("methods", [["ae"], ["ae", "slow", "gene_set_mean", "pca"]])
+def test_long_names_of_terms_have_room(methods):
+    rows = [{"factor": factor, "method": method, "value": 0.7} for factor in LONG for method in methods]
+    scores = toy.scores(*rows, {"metric": "baseline", "factor": "", "split": "", "value": 0.6})
+    figure = accuracy.plot({"scores": scores}, {**ACCURACY, "methods": methods, "terms": LONG}, toy.config())
+    assert clashes(figure) == []
+
+
+def test_the_small_print_of_a_runtime_figure_is_below_its_legend():
+    runs = tables.runs_table([toy.run(), toy.run(method="slow", status="budget"), toy.run("small")])
+    runtimes = tables.runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"ae": 8, "slow": 2203}})
+    spec = {"datasets": ["toy", "small"], "title": "Cost"}
+    figure = runtime.plot({"runs": runs, "runtime": runtimes}, spec, toy.config())
+    assert clashes(figure) == []

@@ -1,5 +1,7 @@
 """Tables of a whole benchmark, from small runs and scores worked out by hand."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +60,7 @@ def test_runtime_gives_medians_and_ratios_to_the_reference_on_the_same_dataset(t
     assert pd.isna(table.loc[("toy", "ae"), "converged"])
     assert np.isnan(table.loc[("small", "slow"), "ratio"])
     assert table["extent"].tolist() == ["full", "full", "subset"]
+    assert table[["paper_minutes", "paper_ratio"]].isna().all(axis=None)
     assert table["cells"].tolist() == [120, 120, 50]
 
 
@@ -87,6 +90,50 @@ def test_no_ratio_to_a_reference_that_was_stopped(through):
     assert table["ratio"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"n_cells": None, "missing": [], "hold_out": None}, "full"),
+        ({"n_cells": 500, "missing": [], "hold_out": None}, "subset"),
+        ({"n_cells": None, "missing": ["C51"], "hold_out": None}, "part"),
+        ({"n_cells": None, "missing": [], "hold_out": {"share": 0.2}}, "held out"),
+        ({"n_cells": 500, "missing": ["C51"], "hold_out": {"share": 0.2}}, "part, subset, held out"),
+    ],
+)
+def test_the_extent_says_all_that_keeps_cells_out(entry, words):
+    assert tables.extent(entry) == words
+
+
+def test_published_minutes_are_those_of_the_nearest_dataset_that_has_any(through):
+    runs = [toy.run(d, m) for d in ("toy", "small", "tiny", "own", "else") for m in ("ae", "slow", "pca")]
+    datasets = {
+        **{"toy": {}, "small": {"from": "toy", "n_cells": 50}, "tiny": {"from": "small"}, "else": {}},
+        "own": {"from": "small"},
+    }
+    paper = {"toy": {"ae": 8, "slow": 2203}, "own": {"slow": 5}}
+    table = tables.runtime_table(through(tables.runs_table(runs)), "ae", datasets, paper)
+    table = table.set_index(["dataset", "method"])
+    for dataset in ("toy", "small", "tiny"):
+        assert table.loc[(dataset, "slow"), ["paper_minutes", "paper_ratio"]].tolist() == [2203, 2203 / 8]
+        assert table.loc[(dataset, "ae"), ["paper_minutes", "paper_ratio"]].tolist() == [8, 1]
+        assert np.isnan(table.loc[(dataset, "pca"), "paper_minutes"])
+    assert table.loc[("own", "slow"), "paper_minutes"] == 5
+    assert np.isnan(table.loc[("own", "slow"), "paper_ratio"])  # its reference was not published
+    assert table.loc["else", "paper_minutes"].isna().all()
+
+
+def test_every_row_says_which_samples_its_dataset_lacks(tmp_path):
+    datasets = {"toy": {"missing": ["C51", 52]}, "small": {"missing": []}}
+    table = pd.DataFrame({"dataset": ["small", "toy", "gone", None], "value": 1.0})
+    said = tables.say_missing(table, datasets)
+    assert list(said) == ["dataset", "value", "missing"]
+    assert said["missing"].tolist() == ["", "C51, 52", "", ""]
+    assert list(table) == ["dataset", "value"]
+    empty = tables.say_missing(toy.scores({}).iloc[:0], datasets)
+    assert list(empty)[-1] == "missing"
+    assert empty.empty
+
+
 def test_statuses_in_words():
     assert tables.in_words(pd.Series(["budget", "ok", "ok", "max_iterations"])) == "2 ok, 1 max iterations, 1 budget"
 
@@ -111,6 +158,22 @@ def test_missing_values_do_not_count_as_seeds(through):
     assert tables.over_seeds(through(scores))[["mean", "seeds"]].to_numpy().tolist() == [[0.9, 1]]
 
 
+def test_a_measure_over_seeds_keeps_its_value_and_its_interval(through):
+    stability = {"metric": "stability", "seed": np.nan, "split": "", "label": ""}
+    scores = toy.scores(
+        {**stability, "value": 0.8, "lower": 0.7, "upper": 0.95},
+        {**stability, "factor": "B", "value": 0.4},
+        *({"seed": s, "value": v, "lower": 0.0, "upper": 1.0} for s, v in enumerate([0.90, 0.94, 0.98])),
+    )
+    table = tables.over_seeds(through(scores)).set_index(["metric", "factor"])
+    columns = ["mean", "lower", "upper", "seeds"]
+    assert table.loc[("stability", "A"), columns].tolist() == [0.8, 0.7, 0.95, 1]
+    assert table.loc[("stability", "B"), ["mean", "seeds"]].tolist() == [0.4, 1]
+    assert table.loc[("stability", "B"), ["lower", "upper"]].isna().all()
+    low, high = stats.t.interval(0.95, 2, 0.94, stats.sem([0.90, 0.94, 0.98]))
+    np.testing.assert_allclose(table.loc[("accuracy", "A"), ["lower", "upper"]].astype(float), [low, high])
+
+
 def test_top_pathways_rank_annotated_factors_by_mean_relevance(through):
     relevance = {"A": [3, 1, 2], "B": [4, 0, 0], "C": [0, 0, 0], "D": [1, 1, 1], "dense_1": [9, 9, 9]}
     scores = toy.scores(
@@ -130,6 +193,55 @@ def test_top_pathways_rank_annotated_factors_by_mean_relevance(through):
     ]
     assert table.loc[1, ["relevance", "lowest", "highest"]].tolist() == pytest.approx([4 / 3, 0, 4])
     assert "C" not in set(tables.top_pathways(scores, 10)["factor"])
+
+
+RELEVANCE = pd.Series({"A": 5.0, "B": 4.0, "C": 3.0, "D": 2.0, "E": 1.0, "F": 0.0, "G": 0.0})
+
+
+def by_hand(found, marked, drawn):
+    """Expected number and probability of ``found`` or more, over all choices of ``drawn`` of seven sets."""
+    hits = [len(set(choice) & set(marked)) for choice in itertools.combinations(RELEVANCE.index, drawn)]
+    return np.mean(hits), np.mean(np.array(hits) >= found)
+
+
+def test_agreement_of_two_rankings_counts_what_chance_would_give():
+    published = ["B", "A", "F", "GONE"]
+    found = tables.rank_agreement(RELEVANCE.sample(frac=1, random_state=0), published)
+    assert (found["shared"], found["n"], found["kept"]) == (2, 3, 7)
+    assert [found["expected"], found["p_overlap"]] == pytest.approx(by_hand(2, ["A", "B", "F"], 4))
+    assert found["ranks"] == {"B": 2, "A": 1, "F": 6, "GONE": None}
+    assert found["tau"] == pytest.approx((2 - 1) / 3)  # A and B are the one pair in the other order
+
+
+def test_agreement_counts_ties_as_tau_b_does():
+    published = ["A", "F", "G"]  # the two that are off are tied: two pairs agree, of 3 and of 3 - 1 that are not tied
+    found = tables.rank_agreement(RELEVANCE, published)
+    assert found["tau"] == pytest.approx(2 / np.sqrt(3 * 2))
+    assert found["ranks"] == {"A": 1, "F": 6, "G": 6}
+    assert found["shared"] == 1
+
+
+@pytest.mark.parametrize(("published", "tau"), [(list("ABCDE"), 1), (list("EDCBA"), -1)])
+def test_agreement_of_equal_and_of_opposite_orders(published, tau):
+    found = tables.rank_agreement(RELEVANCE, published)
+    assert found["tau"] == pytest.approx(tau)
+    assert found["p_tau"] == pytest.approx(2 / 120)
+    assert found["shared"] == 5
+
+
+def test_sets_that_are_off_are_never_shared():
+    found = tables.rank_agreement(RELEVANCE * 0, ["A", "B"])
+    assert (found["shared"], found["expected"], found["p_overlap"]) == (0, 0, 1)
+    assert np.isnan(found["tau"])
+
+
+@pytest.mark.parametrize("published", [[], ["A"], ["GONE", "LOST"]])
+@pytest.mark.parametrize("relevance", [RELEVANCE, RELEVANCE.iloc[:0]])
+def test_agreement_of_too_little_is_no_number(relevance, published):
+    found = tables.rank_agreement(relevance, published)
+    assert np.isnan(found["tau"])
+    assert 0 <= found["p_overlap"] <= 1
+    assert found["expected"] == pytest.approx(len(relevance) and len(published) * found["n"] / 7)
 
 
 def test_separation_picks_the_factor_whose_auroc_is_farthest_from_one_half(through):
@@ -169,13 +281,17 @@ def found(tmp_path_factory):
     return data, toy.written(toy.factors(data, off=["C"]), data, tmp_path_factory.mktemp("run") / "factors.h5ad")
 
 
+NO_SCORES = toy.scores({}).iloc[:0]
+
+
 def test_cells_take_the_first_term_that_is_on_and_say_what_was_passed_over(found):
     data, factors = found
-    table = tables.cells_table(data, factors, ["A"], ["GONE", "C", "B", "A"], ["condition"])
+    table = tables.cells_table(data, factors, NO_SCORES, ["A"], ["GONE", "C", "B", "A"], ["condition", "cell_type"])
     np.testing.assert_array_equal(table["x"], factors.obsm["scores"][:, 0])
     np.testing.assert_array_equal(table["y"], factors.obsm["scores"][:, 1])
     assert table["cell"].tolist() == data.obs_names.tolist()
-    assert table["condition"].tolist() == data.obs["condition"].tolist()
+    for label in ("condition", "cell_type"):
+        assert table[label].tolist() == data.obs[label].tolist()
     assert set(table["x_term"]) == {"A"}
     assert set(table["y_term"]) == {"B"}
     assert set(table["note"]) == {
@@ -185,11 +301,96 @@ def test_cells_take_the_first_term_that_is_on_and_say_what_was_passed_over(found
 
 def test_cells_without_any_term_left_are_kept_without_scores(found, tmp_path):
     data, factors = found
-    table = back(tables.cells_table(data, factors, ["GONE"], ["A"], []), tmp_path / "cells.tsv.gz")
+    table = back(tables.cells_table(data, factors, NO_SCORES, ["GONE"], ["A"], []), tmp_path / "cells.tsv.gz")
     assert len(table) == data.n_obs
     assert table["x"].isna().all()
     assert table["x_term"].isna().all()
     assert table["note"].iloc[0] == "x axis: GONE was filtered out (too few genes); no term is left"
+
+
+def test_cells_without_a_label_are_of_an_unknown_class(found, tmp_path):
+    data, factors = found
+    data = data.copy()
+    data.obs["cluster"] = pd.Categorical([None, *(str(i % 12) for i in range(1, data.n_obs))])
+    table = tables.cells_table(data, factors, NO_SCORES, ["A"], ["B"], ["cluster"])
+    assert back(table, tmp_path / "cells.tsv.gz")["cluster"].tolist()[:4] == ["unknown", "1", "2", "3"]
+
+
+def areas(**labels):
+    """AUROC of a run: ``label={factor: value}``, as metrics write it; a label of several classes takes a list."""
+    return toy.scores(
+        *(
+            {"metric": "auroc", "split": "", "label": f"{label}={c}", "factor": factor, "value": v}
+            for label, values in labels.items()
+            for factor, given in values.items()
+            for c, v in (given if isinstance(given, dict) else {"stimulated": given}).items()
+        )
+    )
+
+
+CONDITION = {"A": 0.9, "B": 0.2, "sparse_1": 0.05, "C": 0.5}
+TYPES = {
+    "A": {"B cells": 0.6, "NK": 0.55},
+    "B": {"B cells": 0.1, "NK": 0.97},
+    "sparse_1": {"B cells": 0.99, "NK": 0.4},
+    "C": {"B cells": 0.5, "NK": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "chosen"),
+    [
+        ([], [], ("sparse_1", "B")),  # sparse_1 would tell the B cells best, but is taken
+        (["sparse_1"], [], ("sparse_1", "B")),
+        (["A"], [], ("A", "sparse_1")),
+        ([], ["sparse_1"], ("A", "sparse_1")),
+    ],
+)
+def test_an_axis_without_terms_takes_the_factor_that_tells_the_labels_best(found, x, y, chosen):
+    data, factors = found
+    table = tables.cells_table(data, factors, areas(condition=CONDITION, cell_type=TYPES), x, y, [])
+    assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == chosen
+    note = table["note"].iloc[0]
+    assert note.count("chosen after the fact") == (not x) + (not y)
+    if not x and not y:
+        assert "x axis: chosen after the fact, of 3 factors the one that tells condition=stimulated best" in note
+        assert "(AUROC 0.05). y axis: " in note
+        assert "of 2 factors the one that tells cell_type=NK best (AUROC 0.97)" in note
+
+
+def test_without_a_second_label_the_runner_up_is_the_other_axis(found):
+    data, factors = found
+    table = tables.cells_table(data, factors, areas(condition=CONDITION), [], [], [])
+    assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == ("sparse_1", "A")
+
+
+def test_without_a_contrast_the_labels_come_in_their_order(found):
+    data, factors = found
+    data = data.copy()
+    data.uns["factorbench"] = toy.prepared(contrast=False).uns["factorbench"]
+    scores = areas(condition=CONDITION, cell_type=TYPES)
+    table = tables.cells_table(data, factors, scores, [], [], [])
+    assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == ("sparse_1", "B")
+    types_only = tables.cells_table(data, factors, areas(cell_type=TYPES), [], [], [])
+    assert (types_only["x_term"].iloc[0], types_only["y_term"].iloc[0]) == ("sparse_1", "B")
+
+
+def test_donors_are_asked_for_last():
+    record = {"labels": ["donor", "condition", "cell_type"], "donor": "donor", "contrast": None}
+    scores = areas(condition=CONDITION, cell_type=TYPES, donor=TYPES)
+    asked = [set(rows["label"].str.split("=").str[0]) for rows in tables.questions(scores, record)]
+    assert asked == [{"condition"}, {"cell_type"}]
+    record["contrast"] = {"label": "cell_type"}
+    asked = [set(rows["label"].str.split("=").str[0]) for rows in tables.questions(scores, record)]
+    assert asked == [{"cell_type"}, {"condition"}]
+
+
+def test_where_no_factor_separates_an_axis_stays_empty_and_says_so(found, tmp_path):
+    data, factors = found
+    for scores in (NO_SCORES, back(NO_SCORES, tmp_path / "none.tsv"), areas(condition={"A": 0.5, "B": 0.5})):
+        table = tables.cells_table(data, factors, scores, [], ["A"], [])
+        assert table["x"].isna().all()
+        assert table["note"].iloc[0] == "x axis: no factor separates any classes"
 
 
 def test_a_gene_set_that_the_method_has_no_factor_for_is_not_called_filtered_out():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .contracts import RUN_KEYS, SCORE_COLUMNS, STATUSES, check_run
+from .contracts import RUN_KEYS, SCORE_COLUMNS, STATUSES, check_run, prepared_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,6 +24,7 @@ TIMED = ("ok", *STOPPED)
 RUNTIME_COLUMNS = (
     *("dataset", "extent", "method", "cells", "genes", "factors", "seeds", "ok", "converged", "statuses", "iterations"),
     *("threads", "device", "seconds", "fastest", "slowest", "minutes", "bound", "ratio"),
+    *("paper_minutes", "paper_ratio"),
 )
 SEEDS_OF = ("dataset", "method", "metric", "factor", "label", "split")
 """What a mean over seeds is taken for."""
@@ -42,7 +43,12 @@ def runs_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(plain, columns=list(RUN_KEYS))
 
 
-def runtime_table(runs: pd.DataFrame, reference: str, datasets: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def runtime_table(
+    runs: pd.DataFrame,
+    reference: str,
+    datasets: dict[str, dict[str, Any]],
+    paper: dict[str, dict[str, float]] | None = None,
+) -> pd.DataFrame:
     """Time by dataset and method (the paper's Table 1), as measured: nothing is extrapolated.
 
     Parameters
@@ -52,27 +58,31 @@ def runtime_table(runs: pd.DataFrame, reference: str, datasets: dict[str, dict[s
     reference
         Method that ratios are taken against, on the same dataset.
     datasets
-        The config's entries: one with ``n_cells`` is a subset.
+        The config's entries.
+    paper
+        Published minutes by dataset and method, on the authors' machine.
 
     Returns
     -------
     DataFrame, one row a dataset and method, in the order of the runs
-        ``extent`` (full or subset), ``cells``, ``genes``, ``factors``, ``seeds`` (runs), ``ok`` (runs that ended as
+        ``extent`` (`extent`), ``cells``, ``genes``, ``factors``, ``seeds`` (runs), ``ok`` (runs that ended as
         they should), ``converged`` (of those whose method has a criterion; missing if it has none), ``statuses`` in
         words, ``iterations`` (median), ``seconds`` (median), ``fastest``, ``slowest``, ``minutes`` (of the median),
         ``bound``: ``exact``, or ``at least`` where the median would be larger had no run been stopped, and ``ratio``
-        of medians to the reference (missing unless the reference's own time is exact). Runs that diverged or do not
-        apply have no time.
+        of medians to the reference (missing unless the reference's own time is exact). ``paper_minutes`` and
+        ``paper_ratio`` are the published ones; those of a dataset made ``from`` another are of the nearest one that
+        was published. Runs that diverged or do not apply have no time.
     """
     rows = []
     for (dataset, method), group in runs.groupby(["dataset", "method"], sort=False):
         timed = group[group["status"].isin(TIMED)]
         seconds = timed["fit_seconds"].astype(float)
         converged = truth(group["converged"]).dropna()
+        published = published_minutes(dataset, datasets, paper or {})
         rows.append(
             {
                 "dataset": dataset,
-                "extent": "subset" if datasets.get(dataset, {}).get("n_cells") else "full",
+                "extent": extent(datasets.get(dataset, {})),
                 "method": method,
                 "cells": int(group["n_cells"].max()),
                 "genes": int(group["n_genes"].max()),
@@ -89,12 +99,39 @@ def runtime_table(runs: pd.DataFrame, reference: str, datasets: dict[str, dict[s
                 "slowest": seconds.max(),
                 "minutes": seconds.median() / 60,
                 "bound": bound(seconds, timed["status"].isin(STOPPED)),
+                "paper_minutes": published.get(method, np.nan),
+                "paper_ratio": published.get(method, np.nan) / published.get(reference, np.nan),
             }
         )
     table = pd.DataFrame(rows, columns=list(RUNTIME_COLUMNS))
     exact = table[(table["method"] == reference) & (table["bound"] == "exact")].set_index("dataset")["seconds"]
     table["ratio"] = table["seconds"].astype(float) / table["dataset"].map(exact).astype(float)
     return table
+
+
+def extent(dataset: dict[str, Any]) -> str:
+    """How much of a dataset its runs see: ``full``, or what applies of ``part``, ``subset`` and ``held out``.
+
+    ``part``: samples are missing; ``subset``: cells were drawn; ``held out``: cells were kept from the fit.
+    """
+    words = {"part": "missing", "subset": "n_cells", "held out": "hold_out"}
+    return ", ".join(word for word, key in words.items() if dataset.get(key)) or "full"
+
+
+def published_minutes(
+    dataset: str, datasets: dict[str, dict[str, Any]], paper: dict[str, dict[str, float]]
+) -> dict[str, float]:
+    """Published minutes by method, of ``dataset`` or of the nearest one that it is made from (none: empty)."""
+    name: str | None = dataset
+    while name and name not in paper:
+        name = datasets.get(name, {}).get("from")
+    return paper.get(name or "", {})
+
+
+def say_missing(table: pd.DataFrame, datasets: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """``table`` with a last column ``missing``: the samples that its ``dataset`` lacks (``"C51, C52"``), or nothing."""
+    gone = {name: ", ".join(map(str, entry.get("missing", ()))) for name, entry in datasets.items()}
+    return table.assign(missing=table["dataset"].map(gone).fillna(""))
 
 
 def bound(seconds: pd.Series, stopped: pd.Series) -> str:
@@ -127,11 +164,14 @@ def tidy(scores: pd.DataFrame) -> pd.DataFrame:
 def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds of every measure.
 
+    A measure that is over seeds already (stability, say) has one row without a seed: it is taken as it is, with the
+    interval it came with.
+
     Returns
     -------
     DataFrame, one row for each combination of `SEEDS_OF`
         ``mean``, its 95 % interval ``lower`` and ``upper`` (Student's t; missing below three seeds), ``lowest``,
-        ``highest``, ``seeds`` (values that are not missing), ``n`` (largest).
+        ``highest``, ``seeds`` (values that are not missing; 1 for a measure over seeds), ``n`` (largest).
     """
     from scipy.stats import t
 
@@ -139,7 +179,9 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     table = groups["value"].agg(mean="mean", deviation="std", lowest="min", highest="max", seeds="count").reset_index()
     many = table["seeds"].where(table["seeds"] > 2)
     half = t.ppf(0.975, many - 1) * table["deviation"] / np.sqrt(many)
-    table["lower"], table["upper"] = table["mean"] - half, table["mean"] + half
+    seedless = groups["seed"].count().to_numpy() == 0
+    for side, sign in (("lower", -1), ("upper", 1)):
+        table[side] = np.where(seedless, groups[side].first(), table["mean"] + sign * half)
     table["n"] = groups["n"].max().to_numpy()
     return table[[*SEEDS_OF, "mean", "lower", "upper", "lowest", "highest", "seeds", "n"]]
 
@@ -152,8 +194,7 @@ def top_pathways(scores: pd.DataFrame, top: int) -> pd.DataFrame:
     DataFrame: ``dataset``, ``method``, ``rank``, ``factor``, ``relevance`` (mean over seeds, 0 where it was switched
         off), ``lowest``, ``highest``, ``on`` (seeds in which it was on), ``seeds`` (seeds that gave factors)
     """
-    scores = tidy(scores)
-    scores = scores[(scores["metric"] == "relevance") & (scores["label"] == "kind=annotated")]
+    scores = annotated_relevance(scores)
     table = over_seeds(scores).rename(columns={"mean": "relevance"})
     on = scores[scores["value"] > 0].groupby(["dataset", "method", "factor"], sort=False).size()
     table["on"] = pd.MultiIndex.from_frame(table[["dataset", "method", "factor"]]).map(on).fillna(0).astype(int)
@@ -164,6 +205,56 @@ def top_pathways(scores: pd.DataFrame, top: int) -> pd.DataFrame:
     table = table.groupby(["dataset", "method"], sort=False).head(top)
     columns = ["dataset", "method", "rank", "factor", "relevance", "lowest", "highest", "on", "seeds"]
     return table[table["relevance"] > 0][columns].reset_index(drop=True)
+
+
+def annotated_relevance(scores: pd.DataFrame, dataset: str | None = None, method: str | None = None) -> pd.DataFrame:
+    """Rows of the relevance (L2 norm of the loadings) of gene sets, of one dataset and method or of all."""
+    scores = tidy(scores)
+    scores = scores[(scores["metric"] == "relevance") & (scores["label"] == "kind=annotated")]
+    for column, name in (("dataset", dataset), ("method", method)):
+        scores = scores if name is None else scores[scores[column] == name]
+    return scores
+
+
+def rank_agreement(relevance: pd.Series, published: list[str]) -> dict[str, Any]:
+    """How far our most relevant gene sets are those of a published list, and in the same order.
+
+    Parameters
+    ----------
+    relevance
+        Relevance of each gene set that was kept, by its name (mean over seeds; 0: switched off).
+    published
+        Names of the published list, the most relevant first.
+
+    Returns
+    -------
+    dict
+        ``shared``, how many of the list are among as many of ours (switched off: never), the number ``expected`` by
+        chance and ``p_overlap``, the probability of at least as many, both hypergeometric: ours drawn from all sets
+        kept, of which those of the list are marked (Rivals et al. 2007). ``tau`` and ``p_tau`` (two-sided): Kendall's
+        tau-b of the two rankings (Kendall 1945, so sets that are switched off are tied) over the ``n`` terms of the
+        list that were kept; NaN below two. ``kept``: all sets kept. ``ranks``: our rank of each term of the list,
+        ``None`` if it was not kept.
+    """
+    from scipy.stats import hypergeom, kendalltau
+
+    rank = relevance.rank(method="min", ascending=False).astype(int)
+    known = [term for term in published if term in relevance.index]
+    ours = relevance[relevance > 0].sort_index().sort_values(ascending=False, kind="stable").index[: len(published)]
+    shared = len(set(ours) & set(known))
+    tau, p_tau = (np.nan, np.nan)
+    if len(known) > 1:
+        tau, p_tau = kendalltau(range(len(known)), -relevance[known], variant="b")
+    return {
+        "shared": shared,
+        "expected": len(ours) * len(known) / max(len(relevance), 1),
+        "p_overlap": float(hypergeom.sf(shared - 1, len(relevance), len(known), len(ours))) if shared else 1.0,
+        "tau": float(tau),
+        "p_tau": float(p_tau),
+        "n": len(known),
+        "kept": len(relevance),
+        "ranks": {term: int(rank[term]) if term in rank.index else None for term in published},
+    }
 
 
 def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -180,11 +271,10 @@ def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
     """
     scores = tidy(scores)
     keys = ["dataset", "method", "label"]
-    area = scores[scores["metric"] == "auroc"]
-    strength = (area["value"] - 0.5).abs().groupby([area[k] for k in (*keys, "factor")], sort=False).mean()
+    strength = strengths(scores).groupby([*keys, "factor"], sort=False)["strength"].mean()
     means = over_seeds(scores[scores["metric"].isin(["accuracy", "auroc", "baseline"])])
     train = means[(means["metric"] == "accuracy") & (means["split"] == "train")].rename(columns={"mean": "accuracy"})
-    train = train.merge(strength.rename("strength").reset_index(), how="left", on=[*keys, "factor"])
+    train = train.merge(strength.reset_index(), how="left", on=[*keys, "factor"])
     train = train.assign(candidates=train.groupby(keys)["factor"].transform("size"))
     for name, metric, split, on in (
         ("cv_accuracy", "accuracy", "cv", [*keys, "factor"]),
@@ -199,36 +289,84 @@ def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
     return best.groupby(keys, sort=False).head(1)[[*columns, "n"]].reset_index(drop=True)
 
 
+def strengths(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of AUROC on the cells of the fit, with ``strength``, its distance from 1/2."""
+    scores = tidy(scores)
+    area = scores[(scores["metric"] == "auroc") & (scores["split"] == "")].dropna(subset="value")
+    return area.assign(strength=(area["value"] - 0.5).abs())
+
+
 # ----------------------------------------------------------------------------------------------------------- figures
 
 
 def cells_table(
-    data: AnnData, factors: AnnData, x_terms: list[str], y_terms: list[str], labels: list[str]
+    data: AnnData, factors: AnnData, scores: pd.DataFrame, x_terms: list[str], y_terms: list[str], labels: list[str]
 ) -> pd.DataFrame:
     """Scores of two factors in every cell, for a scatter plot.
 
-    Each axis takes the first of its terms that the data have and the method left on.
+    Each axis takes the first of its terms that the data have and the method left on. An axis without terms takes the
+    factor that separates best by the run's ``scores`` (`best_factor`): x for the first question that the dataset asks
+    (`questions`), y for the second; with a single question, y is the runner-up.
 
     Returns
     -------
-    DataFrame, one row a cell: ``cell``, ``x``, ``y``, one column for each of ``labels``, and the same in every row
-        ``x_term``, ``y_term`` (missing if no term was left, as are its scores) and ``note`` (which terms were passed
-        over, and why)
+    DataFrame, one row a cell: ``cell``, ``x``, ``y``, one column for each of ``labels`` (``unknown`` where a cell has
+        none), and the same in every row ``x_term``, ``y_term`` (missing if no term was left, as are its scores) and
+        ``note`` (which terms were passed over, and why; which were chosen after the fact, and how)
     """
     active = dict(zip(factors.uns["factors"]["name"], factors.uns["factors"]["active"], strict=True))
     sets = set(data.uns["gene_sets"])
+    asked = questions(scores, prepared_record(data))
     table = pd.DataFrame({"cell": data.obs_names})
-    notes = []
-    for axis, terms in (("x", x_terms), ("y", y_terms)):
-        term, passed = choose_term(terms, active, sets)
-        scores = np.full(data.n_obs, np.nan)
+    given = {"x": x_terms, "y": y_terms}
+    chosen, notes = dict.fromkeys(given, ""), dict.fromkeys(given, "")
+    for axis in sorted(
+        given, key=lambda axis: not given[axis]
+    ):  # the other axis must not take a term that was asked for
+        if given[axis]:
+            chosen[axis], passed = choose_term(given[axis], active, sets)
+            notes[axis] = "" if not passed else "; ".join(passed) + ("" if chosen[axis] else "; no term is left")
+        else:
+            rows = asked[0 if axis == "x" else -1] if asked else strengths(scores)
+            chosen[axis], notes[axis] = best_factor(rows, set(chosen.values()))
+    for axis, term in chosen.items():
+        found = np.full(data.n_obs, np.nan)
         if term:
-            scores = np.asarray(factors.obsm["scores"])[:, list(active).index(term)]
-        table[axis], table[f"{axis}_term"] = scores, term or None
-        notes += [] if not passed else [f"{axis} axis: {'; '.join(passed)}" + ("" if term else "; no term is left")]
+            found = np.asarray(factors.obsm["scores"])[:, list(active).index(term)]
+        table[axis], table[f"{axis}_term"] = found, term or None
     for label in labels:
-        table[label] = data.obs[label].astype(object).to_numpy()
-    return table.assign(note=". ".join(notes) or None)[["cell", "x", "y", *labels, "x_term", "y_term", "note"]]
+        values = data.obs[label].astype(object)
+        table[label] = values.where(values.notna(), "unknown").to_numpy()
+    note = ". ".join(f"{axis} axis: {text}" for axis, text in notes.items() if text)
+    return table.assign(note=note or None)[["cell", "x", "y", *labels, "x_term", "y_term", "note"]]
+
+
+def questions(scores: pd.DataFrame, record: dict[str, Any]) -> list[pd.DataFrame]:
+    """The first two questions that a dataset asks, each as `strengths` of one run's ``scores`` (fewer: not asked).
+
+    First comes the contrast, then every other label in its order (all its classes, each against the rest), then the
+    donors. ``record`` is that of the prepared data.
+    """
+    area = strengths(scores)
+    contrast = (record["contrast"] or {}).get("label")
+    labels = sorted(record["labels"], key=lambda label: (label != contrast, label == record.get("donor")))
+    asked = [area[area["label"].str.startswith(f"{label}=")] for label in labels]
+    return [rows for rows in asked if len(rows)][:2]
+
+
+def best_factor(rows: pd.DataFrame, taken: set[str]) -> tuple[str, str]:
+    """The factor outside ``taken`` that separates best by the `strengths` ``rows``, and how it was chosen.
+
+    Both are empty if none separates at all (none is on, say).
+    """
+    rows = rows[~rows["factor"].isin(taken) & (rows["strength"] > 0)]
+    if rows.empty:
+        return "", "no factor separates any classes"
+    best = rows.sort_values(["strength", "factor", "label"], ascending=[False, True, True], kind="stable").iloc[0]
+    return best["factor"], (
+        f"chosen after the fact, of {rows['factor'].nunique():,} factors the one that tells {best['label']} best "
+        f"(AUROC {best['value']:.2f})"
+    )
 
 
 def choose_term(terms: list[str], active: dict[str, bool], sets: set[str]) -> tuple[str, list[str]]:

@@ -16,20 +16,31 @@ from . import style
 
 WIDTH = 0.78
 """Share of the room between two terms that the methods take."""
-SPLITS = {"train": "Training accuracy", "cv": "Cross-validated accuracy"}
+SPLITS = {
+    "train": "Training accuracy",
+    "cv": "Cross-validated accuracy",
+    "donor": "Accuracy on donors left out",
+}
+AUTOMATIC = 8
+"""Terms shown if none are named."""
 
 
 def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str, Any]) -> Figure:
     """Draw ``tables["scores"]``, one panel a dataset.
 
     Small dots are seeds; the large one is their mean, its line the 95 % interval of Student's t over seeds; hollow:
-    the factor was switched off, so that only the baseline is left. Dashed: the share of the larger class. Terms that
-    are no factor of any run, and methods without such a factor, are named in the small print.
+    the factor was switched off, so that only the baseline is left. Dashed: the share of the larger class. Without
+    ``spec["terms"]`` they are chosen by the results (`automatic`). The small print says so, and names terms that are
+    no factor of any run and methods without such a factor.
     """
     style.apply()
     scores = tidy_tables.tidy(tables["scores"])
     all_colours = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
     colours = {method: all_colours[method] for method in spec["methods"]}
+    remarks = []
+    if not spec["terms"]:
+        terms, remark = automatic(scores, spec, config)
+        spec, remarks = {**spec, "terms": terms}, [remark]
     panels = {d: points(scores, d, spec, config["datasets"][d]["contrast"]) for d in spec["datasets"]}
     terms = [t for t in spec["terms"] if any((p["factor"] == t).any() for p in panels.values())]
     room = max(1.25, 0.5 + 0.17 * len(colours))
@@ -38,7 +49,6 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
         len(panels), 1, figsize=(width, 0.9 + 3.3 * len(panels)), squeeze=False, sharex=True, layout="constrained"
     )
     figure.suptitle(spec.get("title", ""), x=0.01, ha="left", fontweight="bold", fontsize=11)
-    remarks = []
     for axes, (dataset, found) in zip(grid[:, 0], panels.items(), strict=True):
         entry = config["datasets"][dataset]
         if len(panels) > 1:
@@ -49,18 +59,39 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
         else:
             base = baseline(scores, dataset, question(entry["contrast"]))
             draw(axes, found, terms, colours, base)
-        remarks += remark(scores, dataset, found, spec, config, entry["title"] if len(panels) > 1 else "")
+        remarks += absences(scores, dataset, found, spec, config, entry["title"] if len(panels) > 1 else "")
     grid[-1, 0].set_xticks(range(len(terms)), [style.wrapped(t, int(room * 13)) for t in terms], fontsize=7.5)
     grid[-1, 0].set_xlim(-0.5, max(len(terms), 1) - 0.5)
     off = any((~p["on"]).any() for p in panels.values() if len(p))
     figure.legend(handles=legend(colours, config, off), loc="outside right upper", handletextpad=0.3, labelspacing=0.7)
-    style.note(figure, " ".join(remarks), int(width * 16))
+    style.note(figure, " ".join([*remarks, style.caveats(config, spec["datasets"])]).strip(), int(width * 16))
     return figure
 
 
 def question(contrast: dict[str, Any]) -> str:
     """The label under which scores.tsv holds the contrast."""
     return f"{contrast['label']}={contrast['positive']}"
+
+
+def automatic(scores: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any]) -> tuple[list[str], str]:
+    """The terms of a figure that names none, and how they were chosen, in words.
+
+    They are the factors with the largest |AUROC - 1/2| for the contrast, mean over seeds, in that order: of the
+    first of the figure's methods that has any, on the first dataset where one has.
+    """
+    area = tidy_tables.strengths(scores)
+    for dataset in spec["datasets"]:
+        here = area[(area["dataset"] == dataset) & (area["label"] == question(config["datasets"][dataset]["contrast"]))]
+        for method in spec["methods"]:
+            strength = here[here["method"] == method].groupby("factor")["strength"].mean()
+            if len(strength):
+                best = strength.sort_index().sort_values(ascending=False, kind="stable").index[:AUTOMATIC]
+                title = config["methods"][method]["title"]
+                return list(best), (
+                    f"Terms chosen after the fact: of {len(strength):,} factors of {title} the {len(best)} that tell "
+                    "the classes best (mean |AUROC − 1/2| over seeds), in that order."
+                )
+    return [], ""
 
 
 def points(scores: pd.DataFrame, dataset: str, spec: dict[str, Any], contrast: dict[str, Any]) -> pd.DataFrame:
@@ -78,6 +109,7 @@ def points(scores: pd.DataFrame, dataset: str, spec: dict[str, Any], contrast: d
 
 def baseline(scores: pd.DataFrame, dataset: str, label: str) -> float:
     rows = scores[(scores["dataset"] == dataset) & (scores["metric"] == "baseline") & (scores["label"] == label)]
+    rows = rows[rows["split"] == ""]
     return float(rows["value"].iloc[0]) if len(rows) else np.nan
 
 
@@ -129,7 +161,7 @@ def legend(colours: dict[str, str], config: dict[str, Any], off: bool) -> list[L
     return handles
 
 
-def remark(
+def absences(
     scores: pd.DataFrame, dataset: str, found: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any], where: str
 ) -> list[str]:
     """Sentences on what is missing from a panel, and why."""
@@ -146,6 +178,8 @@ def remark(
         title = config["methods"][method]["title"]
         if not has:
             sentences.append(f"{prefix}{title} has no result here.")
+        elif lacking and len(lacking) == len(spec["terms"]) - len(gone):
+            sentences.append(f"{prefix}{title} has none of these factors.")
         elif lacking:
             sentences.append(f"{prefix}{title} has no factor {', '.join(lacking)}.")
     return sentences

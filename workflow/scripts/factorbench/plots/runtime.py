@@ -16,12 +16,14 @@ from ..tables import STOPPED, TIMED
 from . import style
 
 FINISHED, CUT = style.OKABE_ITO[0], style.OKABE_ITO[1]
+ELSEWHERE = "Published times are of all cells of a dataset, on the authors' machine: not to be compared with ours."
 
 
 def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str, Any]) -> Figure:
     """Draw ``tables["runs"]`` (points) and ``tables["runtime"]`` (medians and ratios), one panel a dataset.
 
-    A disc is a run that ended by itself, a triangle one that was stopped: it needs at least that long.
+    A disc is a run that ended by itself, a triangle one that was stopped: it needs at least that long. A hollow
+    diamond is the published time, where there is one.
     """
     style.apply()
     runs, runtime = tables["runs"], tables["runtime"]
@@ -52,7 +54,18 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     bottom.xaxis.set_minor_formatter(NullFormatter())
     bottom.set_xlabel("Minutes of the fit (log scale)")
     stopped = runs[runs["dataset"].isin(spec["datasets"])]["status"].isin(STOPPED).any()
-    figure.legend(handles=legend(stopped), loc="outside lower left", ncols=3, handletextpad=0.3)
+    published = any(p["paper_minutes"].notna().any() for p in panels.values())
+    handles = legend(stopped, published)
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=figure.transFigure,  # saving crops the figure, and would move what is placed in shares of it
+        ncols=2,
+        handletextpad=0.3,
+    )
+    remarks = [ELSEWHERE if published else "", style.caveats(config, spec["datasets"])]
+    style.note(figure, " ".join(filter(None, remarks)), 125, below=0.2 + 0.2 * -(-len(handles) // 2))
     return figure
 
 
@@ -75,6 +88,10 @@ def draw(axes: Axes, runs: pd.DataFrame, rows: pd.DataFrame, config: dict[str, A
             axes.scatter(
                 minutes[chosen], (y + spread)[chosen], s=30, marker=marker, c=colour, alpha=0.85, lw=0, zorder=3
             )
+        if row["paper_minutes"] > 0:
+            axes.plot(
+                row["paper_minutes"], y, "D", ms=6, mfc="none", mec=style.GREY, mew=1.2, zorder=4, gid="published"
+            )
         axes.text(1.015, y, verdict(row), va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
     axes.set_yticks(range(len(rows)), [config["methods"][m]["title"] for m in rows["method"]])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -93,11 +110,24 @@ def verdict(row: dict[str, Any]) -> str:
     return f"{least}{style.duration(row['seconds'])}{ratio}"
 
 
-def legend(stopped: bool) -> list[Line2D]:
+def legend(stopped: bool, published: bool) -> list[Line2D]:
     handles = [
         Line2D([], [], marker="o", ls="", ms=5.5, color=FINISHED, label="a run that finished"),
         Line2D([], [], marker="|", ls="", ms=11, mew=1.6, color=style.INK, label="median (× the reference)"),
     ]
     if stopped:
         handles.insert(1, Line2D([], [], marker=">", ls="", ms=5.5, color=CUT, label="stopped: at least this long"))
+    if published:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker="D",
+                ls="",
+                ms=6,
+                mfc="none",
+                color=style.GREY,
+                label="published, on the authors' machine",
+            )
+        )
     return handles

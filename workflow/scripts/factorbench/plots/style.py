@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -90,15 +92,47 @@ def duration(seconds: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """``0.017×``, ``1.2×``, ``41×``: a ratio with two digits, and all of those before the point."""
+    """``< 0.001×``, ``0.017×``, ``1.2×``, ``41×``: a ratio with two digits, and all of those before the point."""
+    if ratio < 0.001:
+        return "< 0.001×"
     return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.2g}×"
 
 
-def note(figure: Figure, text: str, width: int = 110) -> None:
-    """Small print under a figure: what a reader must know to read it right."""
+def heading(figure: Figure, title: str, below: str = "") -> None:
+    """The title of a figure, and in grey below it what it shows (leave 0.8 inches free for both)."""
+    height = figure.get_size_inches()[1]
+    figure.suptitle(title, x=0.01, y=1 - 0.08 / height, ha="left", va="top", fontweight="bold", fontsize=11)
+    figure.text(0.01, 1 - 0.34 / height, below, va="top", fontsize=8.5, color=GREY)
+
+
+def caveats(config: dict[str, Any], datasets: list[str]) -> str:
+    """What is not in the data a figure shows: missing samples, cells not drawn, cells held out; a sentence each."""
+    sentences = []
+    for name in datasets:
+        entry, parts = config["datasets"][name], []
+        if entry.get("missing"):
+            gone = entry["missing"]
+            parts.append(f"without sample{'s' * (len(gone) > 1)} {', '.join(map(str, gone))} (not available)")
+        if entry.get("n_cells"):
+            parts.append(f"a stratified subset of {entry['n_cells']:,} cells")
+        if entry.get("hold_out"):
+            parts.append("fitted without the cells held out")
+        if parts:
+            sentences.append(f"{entry['title']}: {', '.join(parts)}.")
+    return " ".join(sentences)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each name once, in the order people expect: 2 before 10."""
+    return sorted(set(names), key=lambda name: (len(name) if name.isdigit() else 0, name))
+
+
+def note(figure: Figure, text: str, width: int = 110, below: float = 0.08) -> None:
+    """Small print under a figure: what a reader must know to read it right; ``below`` its lower edge, in inches."""
     if text:
         lines = "\n".join(textwrap.wrap(text, width, break_long_words=False))
-        figure.text(0.01, -0.015, lines, ha="left", va="top", fontsize=7.5, color=GREY, linespacing=1.4)
+        y = -below / figure.get_size_inches()[1]
+        figure.text(0.01, y, lines, ha="left", va="top", fontsize=7.5, color=GREY, linespacing=1.4)
 
 
 def empty(axes: Axes, text: str) -> None:
