@@ -3,9 +3,12 @@
 import hashlib
 import http.server
 import io
+import json
 import random
 import socket
 import socketserver
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -15,12 +18,19 @@ from pathlib import Path
 import pooch
 import pytest
 from factorbench import fetch as module
+from factorbench import pins
+from factorbench.archives import Failure, extract
 from factorbench.contracts import UserError
-from factorbench.fetch import Failure, Patience, extract, fetch
+from factorbench.fetch import Patience, fetch
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
 QUICK = Patience(attempts=3, pause=0.01, connect=1.0, read=0.3)
+
+
+@pytest.fixture(autouse=True)
+def no_pins(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(pins, "TABLE", tmp_path_factory.mktemp("project") / "checksums.tsv")
 
 
 FTP_DEFAULTS = pooch.FTPDownloader.__init__.__defaults__
@@ -206,7 +216,7 @@ def test_body_is_kept_as_it_was_sent(server, tmp_path):
 @pytest.mark.parametrize(
     ("answer", "says", "requests"),
     [
-        (page, "it sent a web page", 1),
+        (page, "it is a web page", 1),
         (lambda handler: handler.send(OTHER), f"expected {sha(CONTENT)}, found {sha(OTHER)}", 1),
         (status(404), "HTTP 404", 1),
         (status(503), "HTTP 503, 3 attempts", 3),
@@ -332,6 +342,97 @@ def test_no_source_at_all(tmp_path):
         get(tmp_path)
 
 
+def test_relative_path_is_looked_for_here_then_in_the_project(tmp_path, monkeypatch):
+    monkeypatch.setattr(pins, "ROOT", tmp_path / "project")
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "project" / "sets", tmp_path / "sets"):
+        folder.mkdir(parents=True)
+    (tmp_path / "project" / "sets" / "a.gmt").write_bytes(CONTENT)
+    assert get(tmp_path / "kang", "sets/a.gmt") == "sets/a.gmt"
+    (tmp_path / "sets" / "a.gmt").write_bytes(OTHER)  # what lies here comes first, and is refused by its hash
+    (tmp_path / "kang" / "counts.bin").unlink()
+    with pytest.raises(UserError, match=rf"sets/a.gmt: wrong file: .* found {sha(OTHER)}"):
+        get(tmp_path / "kang", "sets/a.gmt")
+
+
+# ------------------------------------------------------------------------------------------------------ hash not known
+
+
+def unknown(*sources, name="counts.bin"):
+    return {"name": name, "sha256": "", "sources": list(sources)}
+
+
+def get_unknown(folder, *sources, name="counts.bin", **options):
+    return fetch(unknown(*sources, name=name), folder / name, "kang", progress=False, patience=QUICK, **options)
+
+
+def test_file_without_a_hash_is_taken_and_its_source_noted(server, tmp_path):
+    assert get_unknown(tmp_path, server.url) == server.url
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    assert pins.source_of(tmp_path / "counts.bin", sha(CONTENT)) == server.url
+    assert get_unknown(tmp_path, server.url) == "already there"
+    (tmp_path / "counts.bin").write_bytes(OTHER)
+    assert pins.source_of(tmp_path / "counts.bin", sha(OTHER)) == "unknown"
+
+
+def test_where_a_mirror_is_is_not_noted(tmp_path):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "counts.bin").write_bytes(CONTENT)
+    get_unknown(tmp_path, mirrors=[str(tmp_path / "private")])
+    assert pins.source_of(tmp_path / "counts.bin", sha(CONTENT)) == "a mirror"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("counts.txt.gz", b"<!DOCTYPE html><html>sorry</html>"),
+        ("counts.txt", b"\n <html>sorry</html>"),
+        ("counts.txt.gz", CONTENT),
+        ("counts.h5", CONTENT),
+        ("counts.tar", CONTENT),
+        ("counts.txt", b""),
+    ],
+)
+def test_file_without_a_hash_must_be_what_its_name_says(server, tmp_path, name, content):
+    server.answers = [lambda handler: handler.send(content)]
+    with pytest.raises(UserError, match=r"wrong file.*: its content is not what its name says") as error:
+        get_unknown(tmp_path, server.url, name=name)
+    assert "\n" not in str(error.value)
+    assert names(tmp_path) == []
+    assert not pins.TABLE.exists()
+
+
+def test_file_without_a_hash_is_resumed_by_its_etag_only(server, tmp_path):
+    server.answers = [cut(100_000, OTHER), rest]
+    get_unknown(tmp_path, server.url)
+    assert "Range" not in server.requests[1][1]
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+    (tmp_path / "counts.bin").unlink()
+    server.answers = [status(404)] * 2 + [cut(100_000, ETag='"a"'), lambda handler: rest(handler, etag='"a"')]
+    get_unknown(tmp_path, server.url)
+    assert server.requests[3][1]["Range"] == "bytes=100000-"
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+def test_changed_file_is_refused_once_pinned(server, tmp_path):
+    pins.pin([pins.Pin("kang", "counts.bin", sha(CONTENT), len(CONTENT), server.url)])
+    server.answers = [lambda handler: handler.send(OTHER)]
+    with pytest.raises(UserError) as error:
+        get_unknown(tmp_path, server.url)
+    text = str(error.value)
+    for part in (
+        "kang/counts.bin",
+        f"pinned {sha(CONTENT)}",
+        f"found {sha(OTHER)}",
+        "delete its line in checksums.tsv",
+    ):
+        assert part in text
+    assert "\n" not in text
+    assert names(tmp_path) == []
+    server.answers = [whole]
+    assert get_unknown(tmp_path, server.url) == server.url
+
+
 # ------------------------------------------------------------------------------------------------------------- archives
 
 
@@ -405,14 +506,63 @@ def test_broken_archive(tmp_path, name):
     assert not (tmp_path / "target").exists()
 
 
-def test_archive_from_the_web(server, tmp_path):
+def test_archive_from_the_web_is_kept(server, tmp_path):
     archive = zipped(tmp_path / "a.zip", **{"sets/counts.bin": CONTENT}).read_bytes()
     (tmp_path / "a.zip").unlink()
     server.answers = [lambda handler: handler.send(archive)]
-    source = {"url": server.url, "member": "sets/counts.bin", "sha256": sha(archive)}
-    assert get(tmp_path, source) == f"{server.url} (sets/counts.bin)"
+    source = {"url": server.url.replace("counts.bin", "sets.zip"), "member": "sets/counts.bin", "sha256": sha(archive)}
+    assert get(tmp_path, source) == f"{source['url']} (sets/counts.bin)"
     assert (tmp_path / "counts.bin").read_bytes() == CONTENT
-    assert names(tmp_path) == ["counts.bin"]
+    assert names(tmp_path) == ["counts.bin", "sets.zip"]
+    (tmp_path / "counts.bin").unlink()
+    get(tmp_path, source)
+    assert len(server.requests) == 1
+    (tmp_path / "counts.bin").unlink()
+    (tmp_path / "sets.zip").write_bytes(b"another")
+    get(tmp_path, source)
+    assert len(server.requests) == 2
+
+
+FETCH = """
+import json, sys
+from pathlib import Path
+from factorbench import pins
+from factorbench.fetch import Patience, fetch
+entry, path, table = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+pins.TABLE = Path(table)
+fetch(entry, path, "liao", (), False, Patience(3, 0.01, 1.0, 5.0))
+"""
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["hash known", "hash not known"])
+def test_archive_is_downloaded_once_for_all_that_want_a_member(server, tmp_path, known):
+    members = {f"folder/{i}.txt": random.Random(i).randbytes(100_000) for i in range(3)}
+    with tarfile.open(tmp_path / "RAW.tar", "w") as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    archive = (tmp_path / "RAW.tar").read_bytes()
+
+    def slow(handler):
+        time.sleep(1.0)  # until all three have asked for it
+        handler.send(archive)
+
+    server.answers = [slow]
+    url = server.url.replace("counts.bin", "geo/RAW.tar")
+    (tmp_path / "liao").mkdir()
+    jobs = []
+    for i, (name, content) in enumerate(members.items()):
+        source = {"url": url, "member": name, "sha256": sha(archive) if known else ""}
+        file = {"name": f"{i}.txt", "sha256": sha(content) if known else "", "sources": [source]}
+        command = [sys.executable, "-c", FETCH, json.dumps(file), tmp_path / "liao" / f"{i}.txt", pins.TABLE]
+        jobs.append(subprocess.Popen(command, cwd=Path(module.__file__).parents[1]))
+    assert [job.wait(60) for job in jobs] == [0, 0, 0]
+    assert len(server.requests) == 1
+    for i, content in enumerate(members.values()):
+        assert (tmp_path / "liao" / f"{i}.txt").read_bytes() == content
+    shown = [name for name in names(tmp_path / "liao") if not name.endswith(".source")]
+    assert shown == ["0.txt", "1.txt", "2.txt", "RAW.tar"]
 
 
 @pytest.mark.parametrize(
@@ -423,8 +573,36 @@ def test_archive_that_is_not_what_the_config_says(tmp_path, change, says):
     archive = zipped(tmp_path / "a.zip", data=OTHER)
     source = {"url": str(archive), "member": "data", "sha256": sha(archive.read_bytes()), **change}
     with pytest.raises(UserError, match=says):
-        get(tmp_path, source)
-    assert names(tmp_path) == ["a.zip"]
+        get(tmp_path / "kang", source)
+    assert not (tmp_path / "kang" / "counts.bin").exists()
+    assert names(tmp_path / "kang") == ([] if change == {"sha256": sha(b"x")} else ["a.zip"])
+
+
+def test_broken_archive_is_not_kept(server, tmp_path):
+    whole_archive = zipped(tmp_path / "a.zip", data=CONTENT).read_bytes()
+    server.answers = [
+        lambda handler: handler.send(whole_archive[:1000]),
+        lambda handler: handler.send(whole_archive),
+    ]
+    source = {"url": server.url.replace("counts.bin", "a.zip"), "member": "data", "sha256": ""}
+    with pytest.raises(UserError, match="broken archive"):
+        get(tmp_path / "kang", source)
+    get(tmp_path / "kang", source)
+    assert (tmp_path / "kang" / "counts.bin").read_bytes() == CONTENT
+
+
+def test_archive_on_a_mirror(tmp_path):
+    (tmp_path / "mirror" / "kang").mkdir(parents=True)
+    archive = zipped(tmp_path / "mirror" / "kang" / "a.zip", data=CONTENT)
+    source = {"url": "http://127.0.0.1:9/a.zip", "member": "data", "sha256": sha(archive.read_bytes())}
+    get(tmp_path / "kang", source, mirrors=[str(tmp_path / "mirror")])
+    assert (tmp_path / "kang" / "counts.bin").read_bytes() == CONTENT
+
+
+def test_archive_that_bears_the_name_of_its_file_is_refused(server, tmp_path):
+    with pytest.raises(UserError, match="its archive bears the same name"):
+        get(tmp_path, {"url": server.url, "member": "data", "sha256": ""})
+    assert server.requests == []
 
 
 # ------------------------------------------------------------------------------------------------------------- packages

@@ -14,7 +14,7 @@ from factorbench.run import sha256
 
 from tests.planted import ROOT
 
-PARTS = ["Snakefile", "config.yaml", "workflow", "envs", "profiles"]
+PARTS = ["Snakefile", "config.yaml", "checksums.tsv", "workflow", "envs", "profiles"]
 
 
 class Bench:

