@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from factorbench import contracts, tables
 from factorbench.plots import accuracy, pathways, runtime, scatter, style
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_rgba
 
+from tests.planted import ROOT
 from tests.unit import metric_fixtures as toy
 
 
@@ -387,6 +389,18 @@ def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, anything):
             written = " ".join(html.unescape(" ".join(re.findall(r"<!--(.*?)-->", svg.read_text(), re.S))).split())
             assert (sentence in written) == said
             assert ("not available" in written) == said
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_of_figure_has_a_caption(kind, anything):
+    captions = Environment(undefined=StrictUndefined, loader=FileSystemLoader(ROOT / "workflow/report"))
+    config = toy.config()
+    for _, spec in anything[kind]:
+        snakemake = {"config": config, "params": {"figure": {"kind": kind, **spec, "caption": "What it shows."}}}
+        caption = captions.get_template("figure.rst").render(snakemake=snakemake)
+        before, _, after = caption.partition("What it shows.")
+        assert not before.strip()
+        assert len(after.split("Samples that are missing")[0].split()) > 15
 
 
 def test_one_missing_sample_is_one():
