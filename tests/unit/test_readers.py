@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import tracemalloc
 
 import anndata
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 from factorbench import genesets, registry
 from factorbench.contracts import UserError
 from scipy import io, sparse
@@ -88,9 +90,105 @@ def test_h5ad_that_is_not_whole(tmp_path, data, damage):
     assert "\n" not in str(error.value)
 
 
-def test_h5ad_takes_one_file():
+def test_h5ad_takes_one_file(tmp_path):
     with pytest.raises(UserError, match="exactly one file, not 0"):
         read("h5ad", {})
+    with pytest.raises(UserError, match=r"exactly one file, not 2 \(counts, donors\); options.cells"):
+        read("h5ad", {"counts": tmp_path / "a", "donors": tmp_path / "b"})
+
+
+# --------------------------------------------------------------------------------------------------- a table of cells
+
+JOIN = {"cells": "donors", "cell_name": "barcode", "sample_label": "stim", "barcode": "^[ACGT]+"}
+
+
+@pytest.fixture
+def donors(tmp_path):
+    """The layout of Kang's labels: barcodes repeat between conditions, other suffixes than the data, one unknown."""
+    names = ["AAC.1", "AAG.1", "AAC.11", "TTT.1", "GGG.1"]
+    obs = pd.DataFrame({"stim": pd.Categorical(list("ccsss")), "type": list("BBTTN")}, index=names)
+    data = anndata.AnnData(sparse.csr_matrix(np.eye(5, dtype=np.float32)), obs=obs)
+    data.write_h5ad(tmp_path / "a.h5ad")
+    table = tmp_path / "donors.tsv"
+    table.write_text(
+        "cell\tbarcode\tstim\ttype\tdonor\n"
+        "c_AAC\tAAC-1\tc\tX\t101\n"
+        "s_AAC\tAAC-1\ts\tX\t107\n"
+        "c_AAG\tAAG-1\tc\tX\t\n"
+        "s_TTT\tTTT-1\ts\tX\t1015\n"
+        "s_CCC\tCCC-1\ts\tX\t1015\n"
+    )
+    return {"counts": tmp_path / "a.h5ad", "donors": table}
+
+
+def test_a_table_adds_donors_to_an_h5ad(donors):
+    found = read("h5ad", donors, JOIN)
+    assert found.obs["donor"].where(found.obs["donor"].notna(), None).tolist() == ["101", None, "107", "1015", None]
+    assert list(found.obs["type"]) == list("BBTTN")  # what the data say themselves stays
+    assert json.loads(found.uns["reader"]) == {
+        "cells not in the table": 1,
+        "rows of the table without a cell": 1,
+        "cells that share a row of the table": 0,
+        "cells left out": 0,
+    }
+
+
+def test_annotated_only_drops_and_counts_what_the_table_lacks(donors):
+    found = read("h5ad", donors, {**JOIN, "annotated_only": True})
+    assert list(found.obs_names) == ["AAC.1", "AAG.1", "AAC.11", "TTT.1"]
+    np.testing.assert_array_equal(dense(found.X), np.eye(5)[:4])
+    notes = json.loads(found.uns["reader"])
+    assert (notes["cells not in the table"], notes["cells left out"]) == (1, 1)
+
+
+def test_numbers_get_names(donors):
+    donors["donors"].write_text("AAC\t3\nAAG\t24\nTTT\t7\nGGG\t24\n")
+    options = {"cells": "donors", "cells_columns": ["cell", "cluster"], "barcode": "^[ACGT]+"}
+    named = {"column": "cluster", "values": {"3-7": "Amacrine", 24: "Rods", "35": "Astrocytes"}}
+    found = read("h5ad", donors, {**options, "names": {"cell_type": named}})
+    assert list(found.obs["cell_type"]) == ["Amacrine", "Rods", "Amacrine", "Amacrine", "Rods"]
+    assert list(found.obs["cluster"]) == ["3", "24", "3", "7", "24"]
+    assert json.loads(found.uns["reader"])["cells that share a row of the table"] == 2
+    kept = read(
+        "h5ad", donors, {**options, "names": {"cell_type": named}, "keep": {"cell_type": "Rods", "cluster": 24}}
+    )
+    assert list(kept.obs_names) == ["AAG.1", "GGG.1"]
+    for change, says in [
+        ({"values": {"3": "Amacrine", "24": "Rods"}}, "cell_type.values: cluster 7 has no name"),
+        ({"values": {"3-7": "Amacrine", "5": "Rods"}}, "5 has two names, Amacrine and Rods"),
+        ({"column": "clusters"}, r"no column 'clusters' \(did you mean cluster\?\)"),
+        ({"values": ["Amacrine"]}, "names.cell_type: should be"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            read("h5ad", donors, {**options, "names": {"cell_type": {**named, **change}}})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"cells": "donor"}, r"exactly one file, not 2"),
+        ({"cell_name": "barcod"}, r"cell_name: .*donors\.tsv has no column 'barcod' \(did you mean barcode\?\)"),
+        ({"sample_label": "stin"}, r"sample_label: the data have no label 'stin' \(did you mean stim\?\)"),
+        ({"sample_label": ""}, r"there twice \(AAC\); options.sample_label"),
+        ({"barcode": ""}, r"no barcode .* \(table: AAC-1, data: AAC.1, samples c, s\)"),
+        ({"barcode": "[ACGT"}, "options.barcode: .* is no regular expression"),
+        ({"cells_columns": ["cell", "donor"]}, r"donors\.tsv: has 5 columns, options.cells_columns names 2"),
+        ({"cells": "", "annotated_only": True, "counts": 1}, "annotated_only: needs a table"),
+        ({"keep": {"stim": "c", "type": "T"}}, "options.keep: no cell is left"),
+        ({"names": {"type": {"column": "donor", "values": {}}}}, "names.type: the data have a column of this name"),
+    ],
+)
+def test_table_options_that_do_not_fit(donors, change, says):
+    files = {"counts": donors["counts"]} if change.pop("counts", None) else donors
+    with pytest.raises(UserError, match=says) as error:
+        read("h5ad", files, {**JOIN, **change})
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_without_labels(donors):
+    donors["donors"].write_text("barcode\n")
+    with pytest.raises(UserError, match=r"donors\.tsv: has no cells"):
+        read("h5ad", donors, {"cells": "donors"})
 
 
 # ---------------------------------------------------------------------------------------------------------------- tenx
@@ -220,6 +318,290 @@ def test_table_with_a_row_twice(geo):
     packed(files["cells"], ["barcode\tcell", "AAAC-1\tB cells", "AAAC-1\tNK cells"])
     with pytest.raises(UserError, match=r"there twice \(AAAC\)"):
         read("tenx", files, OPTIONS)
+
+
+# ------------------------------------------------------------------------------------------------------------- tenx h5
+
+GENES = {"id": ["ENSG1", "ENSG2", "ENSG3", "ENSG4"], "name": ["ISG15", "RGS5", "RGS5", "NA"]}
+TYPES = ["Gene Expression"] * 4
+
+
+def write_h5(path, counts, cells, genes=GENES, types=TYPES, **change):
+    """A file of CellRanger 3, or 2 where ``types`` is None; ``change`` replaces arrays (None: takes them away)."""
+    matrix = sparse.csc_matrix(counts)
+    arrays = {name: getattr(matrix, name) for name in ("data", "indices", "indptr")}
+    arrays |= {"shape": np.array(matrix.shape, np.int32), "barcodes": np.array(cells, "S")}
+    if types is None:
+        arrays |= {"genes": np.array(genes["id"], "S"), "gene_names": np.array(genes["name"], "S")}
+    else:
+        arrays |= {f"features/{name}": np.array(values, "S") for name, values in genes.items()}
+        arrays |= {"features/feature_type": np.array(types, "S"), "features/genome": np.array(["g"] * len(types), "S")}
+    arrays |= change
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix" if types is not None else "GRCh38")
+        for name, values in arrays.items():
+            if values is not None:
+                group[name] = values
+    return path
+
+
+def counted(n_genes, n_cells, seed=0):
+    return np.random.default_rng(seed).poisson(1.0, (n_genes, n_cells)).astype(np.int32)
+
+
+@pytest.mark.parametrize("types", [TYPES, None])
+def test_h5_of_either_version(tmp_path, types):
+    counts = {"a": counted(4, 3), "b": counted(4, 2, 1)}
+    files = {
+        name: write_h5(tmp_path / f"{name}.h5", c, SAMPLES["ctrl"][: c.shape[1]], types=types)
+        for name, c in counts.items()
+    }
+    found = read("tenx", files, {"samples": {name: {"h5": name} for name in files}})
+    np.testing.assert_array_equal(dense(found.X), np.hstack(list(counts.values())).T)
+    assert (found.X.format, found.X.dtype) == ("csr", np.int32)
+    assert list(found.obs_names) == ["a_AAAC-1", "a_CCCG-1", "a_GGGT-1", "b_AAAC-1", "b_CCCG-1"]
+    assert list(found.var_names) == ["ISG15", "RGS5", "RGS5-1", "NA"]
+    assert list(found.var["id"]) == GENES["id"]
+    peer = sc.read_10x_h5(files["a"])
+    np.testing.assert_array_equal(dense(peer.X), dense(found.X[:3]))
+
+
+def test_h5_and_market_form_side_by_side(tmp_path, geo):
+    """The fourth control of Liao et al. 2020: another form and another list of genes."""
+    files, counts = geo
+    other = counted(3, 2, 2)
+    genes = {"id": ["ENSG9", "ENSG3", "ENSG1"], "name": ["NEW", "RGS5", "G1P2"]}
+    files["h5"] = write_h5(tmp_path / "x.h5", other, ["AAAC-1", "TTTT-1"], genes, TYPES[:3])
+    files["cells"].write_bytes(gzip.compress(b"ID\tstim\tcell\nAAAC_4\tx\tT\nGGGT_1\tctrl\tB\n"))
+    options = {
+        "samples": {"ctrl": {**OPTIONS["samples"]["ctrl"], "genes": "genes"}, "x": {"h5": "h5"}},
+        **{"sample_label": "stim", "cells": "cells", "barcode": "[ACGT]+", "genes": "not there"},
+    }
+    inner = read("tenx", files, options)
+    assert list(inner.var["id"]) == ["ENSG1", "ENSG3"]
+    assert list(inner.var_names) == ["ISG15", "RGS5"]
+    np.testing.assert_array_equal(dense(inner.X), np.vstack([counts["ctrl"][[0, 2]].T, other[[2, 1]].T]))
+    assert json.loads(inner.uns["reader"])["genes not in every sample"] == 3
+    assert inner.obs["cell"].dropna().to_dict() == {"ctrl_GGGT-1": "B", "x_AAAC-1": "T"}
+
+    outer = read("tenx", files, {**options, "join": "outer"})
+    assert list(outer.var["id"]) == [*GENES["id"], "ENSG9"]
+    expected = np.zeros((5, 5), int)
+    expected[:3, :4] = counts["ctrl"].T
+    expected[3:, [4, 2, 0]] = other.T
+    np.testing.assert_array_equal(dense(outer.X), expected)
+
+    symbol = read("tenx", files, {**options, "match": "symbol"})
+    assert list(symbol.var_names) == ["RGS5"]
+    np.testing.assert_array_equal(dense(symbol.X).ravel(), [*counts["ctrl"][1], *other[1]])
+
+
+def test_lists_of_genes_that_cannot_be_matched(tmp_path):
+    twice = {"id": ["ENSG1", "ENSG1"], "name": ["A", "B"]}
+    files = {"a": write_h5(tmp_path / "a.h5", counted(4, 2), ["A-1", "C-1"])}
+    options = {"samples": {"a": {"h5": "a"}, "b": {"h5": "b"}}}
+    for genes, says in [(twice, "sample b has the gene ENSG1 twice"), ({**twice, "id": ["X", "Y"]}, "no id of a gene")]:
+        files["b"] = write_h5(tmp_path / "b.h5", counted(2, 2), ["A-1", "C-1"], genes, TYPES[:2])
+        with pytest.raises(UserError, match=says):
+            read("tenx", files, options)
+
+
+def test_features_of_another_type_are_dropped_and_counted(tmp_path, geo):
+    counts = counted(4, 3)
+    types = ["Gene Expression", "Antibody Capture", "Gene Expression", "Antibody Capture"]
+    files = {"a": write_h5(tmp_path / "a.h5", counts, SAMPLES["ctrl"], types=types)}
+    options = {"samples": {"a": {"h5": "a"}}}
+    found = read("tenx", files, options)
+    assert list(found.var["id"]) == ["ENSG1", "ENSG3"]
+    np.testing.assert_array_equal(dense(found.X), counts[[0, 2]].T)
+    assert json.loads(found.uns["reader"])["features of another type"] == 2
+    with pytest.raises(UserError, match=r"no feature of the type 'CRISPR' .*Gene Expression, Antibody Capture"):
+        read("tenx", files, {**options, "feature_type": "CRISPR"})
+
+    files, counts = geo
+    packed(files["genes"], [f"{i}\t{n}\t{t}" for i, n, t in zip(*GENES.values(), types, strict=True)])
+    assert list(read("tenx", files, OPTIONS).var["id"]) == ["ENSG1", "ENSG3"]
+
+
+WHOLE = sparse.csc_matrix(np.array([[1, 0, 2], [0, 3, 0], [4, 0, 0], [0, 5, 6]]))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"barcodes": None}, "cannot be read .*barcodes"),
+        ({"indptr": None}, "cannot be read .*indptr"),
+        ({"features/id": None}, "cannot be read .*id"),
+        ({"indptr": np.array([0, 4, 2, 6])}, "cannot be read"),
+        ({"indptr": np.array([0, 2, 6])}, "cannot be read"),
+        ({"indptr": np.array([0, 2, 4, 5])}, "indptr ends at 5, there are 6 values"),
+        ({"indptr": np.array([0.0, 2, 4, 6])}, "whole numbers"),
+        ({"indices": np.array([0, 2, 1, 3, 0, 4])}, "cannot be read"),
+        ({"indices": np.array([0, 2, 1, 3, 0, -1])}, "cannot be read"),
+        ({"indices": np.array([0, 2, 1, 3, 3, 3])}, "a gene is there twice in a cell"),
+        ({"data": np.array([1, 4, 3, 5, 2, -6])}, "1 values are not whole numbers of 0 or more, the first -6"),
+        ({"data": np.array([1, 4, 3, 5, 2, 0.5])}, "1 values are not whole numbers of 0 or more, the first 0.5"),
+        ({"data": np.array([1, 4, 3, 5, 2, np.nan])}, "the first nan"),
+        ({"data": np.array(list("abcdef"), "S")}, "counts are whole numbers"),
+        ({"shape": np.array([3, 4])}, "3 genes x 4 barcodes, beside it are named 4 genes and 3 barcodes"),
+        ({"barcodes": np.array(["A-1", "C-1"], "S")}, "4 genes and 2 barcodes"),
+        ({"barcodes": None, "barcodes/0": np.array([1])}, "cannot be read"),
+    ],
+)
+def test_h5_that_is_malformed(tmp_path, change, says):
+    path = write_h5(tmp_path / "a.h5", WHOLE, ["A-1", "C-1", "G-1"], **change)
+    with pytest.raises(UserError, match=says) as error:
+        read("tenx", {"a": path}, {"samples": {"a": {"h5": "a"}}})
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", [truncated, text, other_hdf5, lambda path: path.unlink()])
+def test_h5_that_is_not_whole(tmp_path, damage):
+    path = write_h5(tmp_path / "a.h5", WHOLE, ["A-1", "C-1", "G-1"])
+    damage(path)
+    with pytest.raises(UserError, match=r"a\.h5: cannot be read") as error:
+        read("tenx", {"a": path}, {"samples": {"a": {"h5": "a"}}})
+    assert "\n" not in str(error.value)
+
+
+def test_h5_of_two_genomes(tmp_path):
+    path = write_h5(tmp_path / "a.h5", WHOLE, ["A-1", "C-1", "G-1"], types=None)
+    with h5py.File(path, "a") as file:
+        file.create_group("mm10")
+    with pytest.raises(UserError, match=r"has the groups GRCh38, mm10, one is expected"):
+        read("tenx", {"a": path}, {"samples": {"a": {"h5": "a"}}})
+
+
+# ------------------------------------------------------------------------------------------------------------ dge_text
+
+
+def write_dge(path, counts, genes, cells):
+    """A digital expression matrix: GENE and names of cells, then a line a gene."""
+    lines = ["\t".join(["GENE", *cells])]
+    lines += ["\t".join([gene, *map(str, row)]) for gene, row in zip(genes, counts.tolist(), strict=True)]
+    content = ("\n".join(lines) + "\n").encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_dge_text_is_what_pandas_reads(tmp_path, name):
+    rng = np.random.default_rng(0)
+    counts = rng.binomial(1, 0.1, (40, 200)) * rng.choice([1, 9, 10, 123, 4567, 999_999_999], (40, 200))
+    counts[7] = 0
+    counts[:, 3] = 0
+    genes, cells = [f"{i}RIK" for i in range(40)], [f"r1_{i:04d}" for i in range(200)]
+    path = write_dge(tmp_path / name, counts, genes, cells)
+    found = read("dge_text", {"counts": path})
+    peer = pd.read_csv(path, sep="\t", index_col=0).T
+    assert (found.X.format, found.X.dtype) == ("csr", np.int32)
+    assert found.X.nnz == (counts > 0).sum()
+    np.testing.assert_array_equal(dense(found.X), peer.to_numpy())
+    assert list(found.obs_names) == list(peer.index)
+    assert list(found.var_names) == list(peer.columns)
+
+
+def test_dge_text_with_clusters(tmp_path):
+    """The layout of GSE63472: a table without a header that lacks some of the cells."""
+    counts = counted(3, 4)
+    files = {
+        "counts": write_dge(tmp_path / "a.txt.gz", counts, ["RHO", "GLUL", "GFAP"], ["r1_A", "r1_C", "r2_A", "p1_T"]),
+        "clusters": tmp_path / "clusters.txt",
+    }
+    files["clusters"].write_text("r2_A\t24\nr1_A\t3\np1_T\t35\nr9_A\t1\n")
+    names = {"cell_type": {"column": "cluster", "values": {"1-23": "Amacrine", "24": "Rods", "35": "Astrocytes"}}}
+    options = {"cells": "clusters", "cells_columns": ["cell", "cluster"], "names": names}
+    found = read("dge_text", files, options)
+    assert found.obs["cell_type"].where(found.obs["cell_type"].notna(), None).tolist() == [
+        *("Amacrine", None, "Rods", "Astrocytes")
+    ]
+    kept = read("dge_text", files, {**options, "annotated_only": True})
+    np.testing.assert_array_equal(dense(kept.X), counts.T[[0, 2, 3]])
+    assert json.loads(kept.uns["reader"])["rows of the table without a cell"] == 1
+
+
+def test_dge_text_never_is_dense(tmp_path):
+    n_genes, n_cells = 1_500, 8_000
+    zeros = ["0"] * n_cells
+    with gzip.open(tmp_path / "a.txt.gz", "wt", compresslevel=1) as file:
+        file.write("\t".join(["GENE", *(f"r1_{i}" for i in range(n_cells))]) + "\n")
+        for gene in range(n_genes):
+            line = [f"G{gene}", *zeros]
+            line[1 + gene % n_cells] = "12"
+            file.write("\t".join(line) + "\n")
+    tracemalloc.start()
+    try:
+        found = read("dge_text", {"counts": tmp_path / "a.txt.gz"})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.shape, found.X.nnz, found.X.sum()) == ((n_cells, n_genes), n_genes, 12 * n_genes)
+    assert peak < n_genes * n_cells  # not even a byte for each number
+
+
+GOOD = ["GENE\tr1_A\tr1_C", "RHO\t0\t10", "SAG\t2\t0"]
+
+
+@pytest.mark.parametrize(
+    ("line", "content", "says"),
+    [
+        (3, "SAG\t2", "line 3: has 1 numbers, the header names 2 cells"),
+        (3, "SAG\t2\t0\t1", "line 3: has 3 numbers"),
+        (3, "", "line 3: has no name"),
+        (3, "\t2\t0", "line 3: has no name of a gene"),
+        (3, "RHO\t2\t0", "line 3: the gene RHO is there twice, first in line 2"),
+        (2, "RHO\t0\t1.5", "line 2: '1.5' of the cell r1_C is no whole number"),
+        (2, "RHO\t1e3\t1", "line 2: '1e3' of the cell r1_A"),
+        (2, "RHO\t-1\t1", "line 2: '-1' of the cell r1_A"),
+        (2, "RHO\tNA\t1", "line 2: 'NA' of the cell r1_A"),
+        (2, "RHO\t\t1", "line 2: '' of the cell r1_A"),
+        (2, "RHO\t1\t", "line 2: '' of the cell r1_C"),
+        (2, "RHO\t1\t 1", "line 2: ' 1' of the cell r1_C"),
+        (2, "RHO\t1\t1234567890", "line 2: '1234567890' of the cell r1_C"),
+        (2, "RHO\t1\t\u0661", "line 2: '\u0661' of the cell r1_C"),
+        (1, "GENE\tr1_A\tr1_A", "line 1: the cell r1_A is there twice"),
+        (1, "GENE\tr1_A\t", "line 1: has an empty name of a cell"),
+        (1, "r1_A\tr1_C", "line 2: has 2 numbers, the header names 1 cells"),
+        (1, "GENE", "line 1: names no cells"),
+    ],
+)
+def test_dge_text_that_is_malformed(tmp_path, line, content, says):
+    lines = [*GOOD[: line - 1], content, *GOOD[line:]]
+    path = packed(tmp_path / "a.txt.gz", lines)
+    with pytest.raises(UserError, match=says) as error:
+        read("dge_text", {"counts": path})
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "a.txt.gz",
+            gzip.compress("\n".join([*GOOD, *(f"G{i}\t{i}\t0" for i in range(1000))]).encode())[:-20],
+            "cannot be read .after line ",
+        ),
+        ("a.txt.gz", b"\n".join([b"GENE\tA", b"RHO\t1"]), "cannot be read .after line 0: it is not gzip"),
+        ("a.txt", b"<html>", "line 1: names no cells"),
+        ("a.txt", b"", "line 1: there is no header; is the file empty"),
+        ("a.txt.gz", gzip.compress(b""), "line 1: there is no header"),
+        ("a.txt", b"GENE\tA\n", "has no genes, only a header"),
+        ("a.txt", b"GENE\tA\n\xff\xfe\t1\n", "line 2: is not text"),
+    ],
+)
+def test_dge_text_that_is_not_whole(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=says) as error:
+        read("dge_text", {"counts": tmp_path / name})
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_dge_text_needs_its_file():
+    with pytest.raises(UserError, match=r"options.matrix: files has no key 'counts' \(did you mean count\?\)"):
+        read("dge_text", {"count": "a.txt"})
 
 
 # ----------------------------------------------------------------------------------------------------------- simulated

@@ -148,8 +148,9 @@ def _match(obs: pd.DataFrame, names: pd.Series, table: pd.DataFrame, path: Path,
     known = np.flatnonzero(theirs.notna())
     rows = pd.Index(theirs.iloc[known])
     if not rows.is_unique:
+        twice = rows[rows.duplicated()][0].replace("\t", " ")
         raise UserError(
-            f"{path}: rows of the table are there twice ({rows[rows.duplicated()][0].strip()}); "
+            f"{path}: rows of the table are there twice ({twice}); "
             f"options.sample_label should name its column of samples (it has {', '.join(table.columns)})"
         )
     place = rows.get_indexer(ours)

@@ -133,7 +133,7 @@ def _h5(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
         matrix.sort_indices()
         if not matrix.has_canonical_format:
             raise ValueError("a gene is there twice in a cell")
-    except BROKEN as error:
+    except (*BROKEN, AttributeError) as error:  # the last: a group in place of an array
         raise broken(path, error) from None
     return _counts(path, matrix), features, barcodes
 
