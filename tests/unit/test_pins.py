@@ -6,11 +6,13 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from factorbench import pins, sources
 from factorbench.contracts import UserError
+from factorbench.locks import locked
 from factorbench.pins import Known, Pin
 
 SCRIPTS = Path(pins.__file__).parents[1]
@@ -78,11 +80,39 @@ def test_line_that_is_none_of_ours_is_named(line):
         pins.table()
 
 
+def test_lock_lets_in_one_at_a_time_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    count = folder / "count"
+    count.write_text("0")
+
+    def add():
+        for _ in range(50):
+            with locked(count):
+                n = int(count.read_text())
+                time.sleep(0.0005)  # for others to come in, if they can
+                count.write_text(str(n + 1))
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count.read_text() == "200"
+    assert list(folder.iterdir()) == [count]
+
+
 PIN = """
-import sys
+import sys, time
 from pathlib import Path
 from factorbench import pins
 pins.TABLE = Path(sys.argv[1])
+table = pins.table
+def slow():  # as on a network's disk: time for others to write in between, if they can
+    found = table()
+    time.sleep(0.01)
+    return found
+pins.table = slow
 for i in range(20):
     pins.pin([pins.Pin(sys.argv[2], f"{i}.txt", f"{i:064x}", i, "nowhere")])
 """
