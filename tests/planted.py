@@ -9,10 +9,11 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 
 
-def planted(n_cells=120, n_genes=60, n_sets=4, seed=0):
+def planted(n_cells=120, n_genes=60, n_sets=4, seed=0, held_out=False, donors=False):
     """Small prepared data with a planted answer: the genes of SET_0 go up in cells whose condition is "b".
 
-    Two cell types, x and y, differ in the genes of SET_1.
+    Two cell types, x and y, differ in the genes of SET_1. ``held_out``: every fourth cell is kept from the fit;
+    ``donors``: every cell but three is of one of three donors.
     """
     import anndata
     from scipy import sparse
@@ -45,5 +46,23 @@ def planted(n_cells=120, n_genes=60, n_sets=4, seed=0):
         "contrast": {"label": "condition", "positive": "b", "negative": "a"},
         "inputs": {},
     }
+    if held_out:
+        data.obs["held_out"] = np.arange(n_cells) % 4 == 0
+    if donors:
+        donor = np.array(["d1", "d2", "d3"], object)[np.arange(n_cells) // 2 % 3]
+        donor[:3] = None
+        data.obs["donor"] = pd.Categorical(donor)
+        record |= {"labels": record["labels"] | {"donor": "donor"}, "donor": "donor"}
     data.uns["factorbench"] = json.dumps(record)
     return data
+
+
+def scored(name, data, factors):
+    """What a metric says with its default parameters: of a run, of two seeds (the same), of held-out cells."""
+    from factorbench import registry
+
+    metric = registry.load("metric", name)
+    params = registry.resolve(metric.SPEC, {}, name)
+    if metric.SPEC.over == "seeds":
+        return metric.score(data, [factors, factors], params)
+    return metric.score(data, factors, params, *([factors] if metric.SPEC.held_out else []))

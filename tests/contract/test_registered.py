@@ -10,7 +10,7 @@ import pytest
 from factorbench import contracts, registry
 from factorbench.clock import Budget
 
-from tests.planted import ROOT, planted
+from tests.planted import ROOT, planted, scored
 
 HEAVY = {"torch", "scanpy", "slalom", "sklearn", "anndata", "matplotlib", "seaborn", "scipy", "pooch", "requests"}
 QUICK = {"epochs": 3, "batch_size": 32, "n_factors": 5, "max_iterations": 20}
@@ -47,6 +47,9 @@ def test_specs_are_complete(kind):
         if kind == "method":
             assert spec.needs in ("lognorm", "counts")
             assert spec.gpu in ("none", "optional", "required")
+        if kind == "metric":
+            assert spec.over in ("run", "seeds")
+            assert not (spec.held_out and spec.over == "seeds"), "nothing calls such a metric"
 
 
 def test_planning_imports_nothing_heavy():
@@ -63,7 +66,7 @@ LAYERS = [
     "contracts registry clock",
     "model genesets tables",
     "methods metrics plots readers",
-    "run fetch prepare report",
+    "run fetch prepare report compare",
 ]
 
 
@@ -131,14 +134,26 @@ def test_a_spent_budget_leaves_a_valid_result(tmp_path, method):
     assert factors.status == "ok" or factors.reason
 
 
+@pytest.mark.parametrize("method", registry.names("method"))
+def test_scores_of_new_cells_are_those_of_the_fit(fitted, method):
+    data, factors, _ = fitted[method]
+    if not registry.load("method", method).SPEC.projects:
+        assert factors.project is None
+        return
+    np.testing.assert_allclose(factors.project(data), factors.scores, rtol=1e-4, atol=1e-5)
+    few = data[[5, 3, 17]]
+    np.testing.assert_allclose(factors.project(few), factors.scores[[5, 3, 17]], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("metric", registry.names("metric"))
 @pytest.mark.parametrize("method", registry.names("method"))
 def test_every_metric_reads_every_method(fitted, metric, method):
-    data, _, factors = fitted[method]
+    _, found, factors = fitted[method]
     spec = registry.load("metric", metric).SPEC
-    table = registry.load("metric", metric).score(data, factors, registry.resolve(spec, {}, "params"))
+    table = scored(metric, planted(held_out=spec.held_out, donors=True), factors)
     contracts.check_scores(table, contracts.METRIC_COLUMNS)
-    assert len(table)
+    # Over seeds only annotated factors are known to be the same.
+    assert len(table) or (spec.over == "seeds" and "annotated" not in set(found.table["kind"]))
     assert set(table["metric"]) <= set(spec.measures)
     for measure, (low, high, _) in spec.measures.items():
         values = table.loc[table["metric"] == measure, "value"].dropna()
@@ -146,13 +161,13 @@ def test_every_metric_reads_every_method(fitted, metric, method):
 
 
 @pytest.mark.parametrize("metric", registry.names("metric"))
-def test_every_metric_reads_a_run_without_factors(tmp_path, metric):
-    data = planted()
+@pytest.mark.parametrize("held_out", [False, True])
+def test_every_metric_reads_a_run_without_factors(tmp_path, metric, held_out):
+    data = planted(held_out=held_out, donors=True)
     contracts.write_factors(tmp_path / "f.h5ad", contracts.no_factors(data.n_obs, data.n_vars, "timeout", "late"), data)
-    spec = registry.load("metric", metric).SPEC
-    factors = contracts.read_factors(tmp_path / "f.h5ad")
-    table = registry.load("metric", metric).score(data, factors, registry.resolve(spec, {}, "params"))
+    table = scored(metric, data, contracts.read_factors(tmp_path / "f.h5ad"))
     contracts.check_scores(table, contracts.METRIC_COLUMNS)
+    assert not table["factor"].astype(bool).any()
 
 
 def test_records_of_prepared_data_are_json():

@@ -75,7 +75,30 @@ def test_an_invalid_result_is_not_written(tmp_path, change):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("fault", ["dense", "float64", "nan", "names", "mask", "label", "record"])
+def test_factors_say_which_cells_were_held_out(tmp_path):
+    data = planted(held_out=True)
+    contracts.write_factors(tmp_path / "f.h5ad", factors(data), data)
+    read = contracts.read_factors(tmp_path / "f.h5ad")
+    seen = np.arange(data.n_obs) % 4 > 0
+    np.testing.assert_array_equal(contracts.seen_cells(read), seen)
+    assert list(contracts.without_held_out(read).obs_names) == list(data.obs_names[seen])
+    everything = planted()
+    assert contracts.seen_cells(everything).all()
+    assert contracts.without_held_out(everything) is everything
+
+
+def test_factors_of_seen_cells_are_spread_over_all():
+    seen = np.array([True, False, True])
+    found = factors(planted(), scores=np.array([[1.0], [3.0]]), covariates=np.ones((2, 4)))
+    spread = contracts.spread(found, seen, np.array([[2.0]]))
+    assert spread.scores.ravel().tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(np.isnan(spread.covariates).all(axis=1), ~seen)
+    assert found.scores.shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "fault", ["dense", "float64", "nan", "names", "mask", "label", "record", "held out", "all held out"]
+)
 def test_invalid_prepared_data_are_not_written(tmp_path, fault):
     data = planted()
     if fault == "dense":
@@ -90,6 +113,10 @@ def test_invalid_prepared_data_are_not_written(tmp_path, fault):
         data.varm["mask"] = data.varm["mask"] & False
     elif fault == "label":
         data.obs["condition"] = data.obs["condition"].astype(str)
+    elif fault == "held out":
+        data.obs["held_out"] = "no"
+    elif fault == "all held out":
+        data.obs["held_out"] = True
     elif fault == "record":
         data.uns["factorbench"] = "{}"
     with pytest.raises(ContractError):

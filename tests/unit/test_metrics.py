@@ -6,16 +6,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from factorbench import contracts, registry
-from factorbench.metrics import _logistic, _rows, reconstruction, relevance, separation, sparsity
+from factorbench.metrics import (
+    _logistic,
+    _questions,
+    _rows,
+    best_factor,
+    reconstruction,
+    relevance,
+    separation,
+    sparsity,
+    stability,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.planted import scored
 from tests.unit import metric_fixtures as toy
 
 PARAMS = {"folds": 5, "seed": 0}
@@ -48,8 +59,11 @@ def value(table, **where):
 @pytest.mark.parametrize("name", registry.names("metric"))
 def test_every_metric_keeps_the_contract(name, data, factors):
     metric = registry.load("metric", name)
-    table = metric.score(data, factors, registry.resolve(metric.SPEC, {}, name))
+    held_out = data.copy()
+    held_out.obs["held_out"] = np.arange(data.n_obs) % 5 == 0
+    table = scored(name, held_out, factors)
     contracts.check_scores(table, contracts.METRIC_COLUMNS)
+    assert len(table)
     assert set(table["metric"]) <= set(metric.SPEC.measures)
     for measure, (lowest, highest, _) in metric.SPEC.measures.items():
         assert table.loc[table["metric"] == measure, "value"].dropna().between(lowest, highest).all()
@@ -58,18 +72,16 @@ def test_every_metric_keeps_the_contract(name, data, factors):
 
 @pytest.mark.parametrize("name", registry.names("metric"))
 def test_every_metric_takes_a_run_without_factors(name, data, tmp_path):
-    metric = registry.load("metric", name)
     none = contracts.no_factors(data.n_obs, data.n_vars, "timeout", "killed")
-    table = metric.score(data, toy.written(none, data, tmp_path / "f.h5ad"), registry.resolve(metric.SPEC, {}, name))
+    table = scored(name, data, toy.written(none, data, tmp_path / "f.h5ad"))
     contracts.check_scores(table, contracts.METRIC_COLUMNS)
     assert not table["factor"].astype(bool).any()
 
 
 @pytest.mark.parametrize("name", registry.names("metric"))
 def test_every_metric_refuses_factors_of_other_cells(name, data, factors):
-    metric = registry.load("metric", name)
     with pytest.raises(contracts.ContractError, match="same cells"):
-        metric.score(data[::-1].copy(), factors, registry.resolve(metric.SPEC, {}, name))
+        scored(name, data[::-1].copy(), factors)
 
 
 # -------------------------------------------------------------------------------------------------------- separation
@@ -115,7 +127,7 @@ def test_planted_separation_is_found(separated):
 def test_cells_outside_the_contrast_and_without_a_label_are_left_out():
     condition = np.array(["stimulated", "control", "other", None] * 15, object)
     data = toy.prepared(60, labels={"condition": condition})
-    (cells, labels, y), *others = separation.questions(data)
+    (cells, labels, y), *others = _questions.questions(data)
     assert not others
     assert labels == ["condition=stimulated"]
     np.testing.assert_array_equal(cells, np.flatnonzero(np.isin(condition.astype(str), ["stimulated", "control"])))
@@ -127,14 +139,14 @@ def test_a_contrast_without_a_negative_class_is_against_all_other_cells():
     record = contracts.prepared_record(data)
     record["contrast"]["negative"] = ""
     data.uns["factorbench"] = json.dumps(record)
-    ((cells, _, y),) = separation.questions(data)
+    ((cells, _, y),) = _questions.questions(data)
     assert len(cells) == 60
     assert y.sum() == 20
 
 
 def test_without_a_contrast_every_class_is_asked_for_and_a_single_class_is_not():
     data = toy.prepared(30, contrast=False, labels={"a": np.array(["x", "y", "z"] * 10), "b": np.array(["same"] * 30)})
-    assert [labels for _, labels, _ in separation.questions(data)] == [["a=x", "a=y", "a=z"]]
+    assert [labels for _, labels, _ in _questions.questions(data)] == [["a=x", "a=y", "a=z"]]
 
 
 def test_a_class_rarer_than_the_folds_has_no_cross_validated_accuracy(tmp_path):
@@ -145,6 +157,48 @@ def test_a_class_rarer_than_the_folds_has_no_cross_validated_accuracy(tmp_path):
     assert np.isnan(value(table, label="cell_type=rare", split="cv"))
     assert np.isfinite(value(table, label="cell_type=rare", split="train"))
     assert np.isfinite(value(table, label="cell_type=common", split="cv"))
+
+
+@pytest.fixture(scope="module")
+def with_donors(data):
+    """The data with five donors of very different size, and cells of none."""
+    rng = np.random.default_rng(4)
+    donors = data.copy()
+    names = rng.choice(["p1", "p2", "p3", "p4", "p5", None], data.n_obs, p=[0.4, 0.2, 0.15, 0.1, 0.05, 0.1])
+    donors.obs["person"] = pd.Categorical(names)
+    record = contracts.prepared_record(data)
+    donors.uns["factorbench"] = json.dumps(record | {"donor": "person"})
+    return donors
+
+
+def test_accuracy_on_donors_left_out_equals_scikit_learn(with_donors, factors, separated):
+    table = separation.score(with_donors, factors, PARAMS)
+    found = table[table["split"] == "donor"].set_index("factor")
+    known = with_donors.obs["person"].notna().to_numpy()
+    y = (with_donors.obs["condition"] == "stimulated").to_numpy()[known]
+    person = with_donors.obs["person"].astype(str).to_numpy()[known]
+    for k, (name, on) in enumerate(factors.uns["factors"][["name", "active"]].to_numpy()):
+        x = factors.obsm["scores"][known, k].astype(float)[:, None] * on
+        right = cross_val_predict(MODEL, x, y, groups=person, cv=LeaveOneGroupOut()) == y
+        each = pd.Series(right).groupby(person).mean()
+        assert found.loc[name, ["value", "lower", "upper"]].tolist() == pytest.approx(
+            [right.mean(), each.min(), each.max()]
+        )
+        assert found.loc[name, "n"] == known.sum()
+    assert set(found["label"]) == {"condition=stimulated"}
+    pd.testing.assert_frame_equal(table[table["split"] != "donor"], separated)
+
+
+def test_what_donors_left_out_cannot_say(with_donors, factors):
+    one = with_donors.copy()
+    one.obs["person"] = one.obs["person"].cat.set_categories(["p1"])
+    assert "donor" not in set(separation.score(one, factors, PARAMS)["split"])
+    confounded = with_donors.copy()
+    stimulated = confounded.obs["condition"] == "stimulated"
+    confounded.obs["person"] = pd.Categorical(np.where(stimulated, "p1", np.where(np.arange(120) % 2, "p2", "p3")))
+    found = separation.score(confounded, factors, PARAMS).query("split == 'donor'")
+    assert len(found) == 5
+    assert found[["value", "lower", "upper"]].isna().all(axis=None)
 
 
 def test_the_seed_deals_the_folds(data, factors, separated):
@@ -267,3 +321,122 @@ def test_relevance_ranks_factors_that_are_off_last(data, factors):
     assert table.loc["rank", "label"].to_dict() == {
         **dict.fromkeys("ABC", "kind=annotated"), "sparse_1": "kind=sparse", "dense_1": "kind=dense"
     }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- best factor
+
+
+def test_statistics_of_permuted_labels_equal_scikit_learn():
+    rng = np.random.default_rng(2)
+    scores = rng.gamma(0.3, size=(80, 4))
+    scores[:, 3] = np.round(scores[:, 3])
+    y = rng.random(80) < 0.3
+    labels = np.stack([scores[:, 0] > np.quantile(scores[:, 0], 1 - y.mean()), *(rng.permutation(y) for _ in range(9))])
+    labels[0] = np.argsort(np.argsort(-scores[:, 0])) < y.sum()  # separable
+    accuracy, area = best_factor.accuracies(scores, labels), best_factor.aurocs(scores, labels)
+    for k, x in enumerate(scores.T):
+        for j, labelling in enumerate(labels):
+            assert accuracy[k, j] == MODEL.fit(x[:, None], labelling).score(x[:, None], labelling)
+            assert area[k, j] == pytest.approx(roc_auc_score(labelling, x), abs=1e-12)
+
+
+def test_the_best_factor_is_held_against_the_best_of_permuted_labels(data, factors):
+    table = best_factor.score(data, factors, {"permutations": 30, "seed": 5})
+    y = (data.obs["condition"] == "stimulated").to_numpy()
+    active = factors.uns["factors"].query("active").index.astype(int)
+    random = np.random.default_rng(5)
+    labels = [y, *(random.permutation(y) for _ in range(30))]
+    x = factors.obsm["scores"].astype(float)
+    best = [max(MODEL.fit(x[:, [k]], p).score(x[:, [k]], p) for k in active) for p in labels]
+    strength = [max(abs(roc_auc_score(p, x[:, k]) - 0.5) for k in active) for p in labels]
+    for name, null, p, values in (
+        ("best_accuracy", "null_accuracy", "p_accuracy", best),
+        ("best_auroc", "null_auroc_strength", "p_auroc", strength),
+    ):
+        row = table[table["metric"] == name].iloc[0]
+        assert row["factor"] == "A"
+        assert abs(row["value"] - 0.5 * (name == "best_auroc")) == pytest.approx(values[0])
+        chance = table[table["metric"] == null].iloc[0]
+        assert chance[["lower", "value", "upper"]].tolist() == pytest.approx(
+            np.quantile(values[1:], [0.025, 0.5, 0.975])
+        )
+        assert chance["n"] == 30
+        assert value(table, metric=p) == 1 / 31  # a planted effect that no permutation reaches
+
+
+def test_p_is_uniform_where_there_is_nothing_to_find():
+    """200 data sets without an effect: p of the strongest factor is at most 0.05, 0.25, 0.5 about as often."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(120, 6))
+    p = []
+    for _ in range(200):
+        y = rng.permutation(np.arange(120) < 50)
+        labels = np.stack([y, *(rng.permutation(y) for _ in range(19))])
+        strength = np.abs(best_factor.aurocs(scores, labels) - 0.5).max(axis=0)
+        p.append((1 + (strength[1:] >= strength[0]).sum()) / 20)
+    for level in (0.05, 0.25, 0.5):
+        assert abs(np.mean(np.array(p) <= level) - level) < 4 * np.sqrt(level * (1 - level) / 200)
+
+
+def test_there_is_no_best_factor_without_a_contrast_or_a_factor_that_varies(data, tmp_path):
+    off = toy.written(toy.factors(data, off=["A", "B", "C", "sparse_1", "dense_1"]), data, tmp_path / "f.h5ad")
+    assert scored("best_factor", data, off).empty
+    other = toy.prepared(contrast=False)
+    assert scored("best_factor", other, toy.written(toy.factors(other), other, tmp_path / "g.h5ad")).empty
+
+
+# --------------------------------------------------------------------------------------------------------- stability
+
+
+def test_stability_equals_the_definitions(data, tmp_path):
+    """Three seeds; B is off in one of them, C in two."""
+    off = [(), ("C",), ("B", "C")]
+    runs = [toy.written(toy.factors(data, s, off=o), data, tmp_path / f"{s}.h5ad") for s, o in enumerate(off)]
+    table = stability.score(data, runs, {})
+
+    def column(run, name, part):
+        return getattr(run, part[0])[part[1]][:, list(run.uns["factors"]["name"]).index(name)].astype(float)
+
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    for name, gone in {"A": [], "B": [2], "C": [1, 2]}.items():
+        agree = {"score_agreement": [], "loading_agreement": []}
+        for i, j in pairs:
+            if i in gone and j in gone:
+                continue
+            one_off = i in gone or j in gone
+            x, y = (column(runs[s], name, ("obsm", "scores")) for s in (i, j))
+            agree["score_agreement"].append(0 if one_off else abs(stats.pearsonr(x, y).statistic))
+            x, y = (column(runs[s], name, ("varm", "loadings")) for s in (i, j))
+            agree["loading_agreement"].append(0 if one_off else x @ y / np.sqrt((x @ x) * (y @ y)))
+        for metric, values in agree.items():
+            row = table[(table["metric"] == metric) & (table["factor"] == name)].iloc[0]
+            assert row["value"] == pytest.approx(np.mean(values), abs=1e-6)
+            assert row["n"] == len(values)
+        assert value(table, metric="on_share", factor=name) == pytest.approx(1 - len(gone) / 3)
+    assert value(table, metric="active_agreement") == pytest.approx(np.mean([2 / 3, 1 / 3, 1 / 2]))
+    relevance = [run.uns["factors"]["relevance"].to_numpy()[:3] for run in runs]
+    expected = np.mean([stats.spearmanr(relevance[i], relevance[j]).statistic for i, j in pairs])
+    assert value(table, metric="rank_agreement") == pytest.approx(expected)
+    assert set(table["factor"]) == {"A", "B", "C", ""}
+
+
+def test_the_most_relevant_factors_of_two_seeds():
+    a, b = np.array([5, 4, 3, 2, 1.0, 0]), np.array([1, 5, 4, 0, 0, 0.0])
+    assert stability.overlap(a, b, 2) == 0.5
+    assert stability.overlap(a, b, 10) == 1  # three are on in both
+    assert np.isnan(stability.overlap(a, 0 * b, 2))
+
+
+def test_a_seed_agrees_with_itself_and_one_seed_says_nothing(data, factors):
+    table = stability.score(data, [factors, factors], {})
+    on = table[~table["factor"].isin(["C"])]
+    assert np.allclose(on["value"], 1)
+    assert table.loc[table["factor"] == "C", "value"].dropna().tolist() == [0]  # off in both: only on_share speaks
+    assert stability.score(data, [factors], {}).empty
+
+
+def test_a_factor_that_turns_its_sign_is_as_stable(data, factors):
+    turned = factors.copy()
+    turned.obsm["scores"] = -turned.obsm["scores"]
+    table = stability.score(data, [factors, turned], {}).query("metric == 'score_agreement' and factor == 'A'")
+    assert table["value"].item() == pytest.approx(1)

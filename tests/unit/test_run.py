@@ -12,11 +12,13 @@ import time
 import numpy as np
 import psutil
 import pytest
-from factorbench import contracts, run
+from factorbench import contracts, registry, run
 from factorbench.contracts import UserError
+from factorbench.methods import gene_set_mean
 
 from tests.planted import ROOT, planted
 
+AE = registry.load("method", "interpretable_ae").SPEC
 METHODS = {
     "sleeper": """
         import subprocess, time
@@ -94,6 +96,63 @@ def test_a_run_is_recorded_whole(job):
     assert record["versions"]["numpy"] == np.__version__
     factors = contracts.read_factors(job["factors"])
     assert record["n_factors"] == factors.obsm["scores"].shape[1] > 0
+
+
+@pytest.fixture
+def held_out():
+    return planted(held_out=True)
+
+
+def test_held_out_cells_are_projected_by_what_the_others_taught(job, held_out):
+    """PCA of the seen cells by their singular values, and all cells on its axes."""
+    contracts.write_prepared(job["prepared"], held_out)
+    record = run.execute(job | {"use": "pca", "params": {"n_factors": 3}})
+    factors = contracts.read_factors(job["factors"])
+    x, seen = held_out.X.toarray().astype(float), ~held_out.obs["held_out"].to_numpy()
+    mean = x[seen].mean(axis=0)
+    axes = np.linalg.svd(x[seen] - mean, full_matrices=False)[2][:3].T
+    axes *= np.sign(axes.sum(axis=0))
+    np.testing.assert_allclose(factors.varm["offset"].ravel(), mean, atol=1e-5)
+    np.testing.assert_allclose(factors.obsm["scores"], (x - mean) @ axes, atol=1e-4)
+    assert list(factors.obs_names) == list(held_out.obs_names)
+    assert factors.obs["held_out"].equals(held_out.obs["held_out"])
+    assert record["n_cells"] == seen.sum()
+    assert record["status"] == "ok"
+
+
+def test_the_autoencoder_learns_nothing_from_held_out_cells(job, held_out):
+    """Held-out cells of other expression change their own scores only."""
+    job |= {"use": "interpretable_ae", "params": registry.resolve(AE, {"epochs": 2, "covariates": ["cell_type"]}, "")}
+    scores = []
+    for factor in (1, 3):
+        held_out.X[held_out.obs["held_out"].to_numpy()] *= factor
+        contracts.write_prepared(job["prepared"], held_out)
+        run.execute(job)
+        factors = contracts.read_factors(job["factors"])
+        scores.append(factors.obsm["scores"])
+        assert np.isfinite(contracts.without_held_out(factors).layers["covariates"]).all()
+    seen = ~held_out.obs["held_out"].to_numpy()
+    np.testing.assert_array_equal(scores[0][seen], scores[1][seen])
+    assert not np.allclose(scores[0][~seen], scores[1][~seen])
+
+
+def test_a_method_that_cannot_project_does_not_apply_to_held_out_cells(job, held_out):
+    contracts.write_prepared(job["prepared"], held_out)
+    record = run.execute(job | {"use": "fsclvm"})
+    assert record["status"] == "not_applicable"
+    assert "without a new fit" in record["reason"]
+    assert record["fit_seconds"] == 0
+    assert contracts.read_factors(job["factors"]).obsm["scores"].shape == (held_out.n_obs, 0)
+
+
+def test_a_run_that_diverged_has_no_scores_to_project(job, held_out, monkeypatch):
+    def fit(data, *_):
+        return contracts.no_factors(data.n_obs, data.n_vars, "diverged", "by design")
+
+    monkeypatch.setattr(gene_set_mean, "fit", fit)
+    contracts.write_prepared(job["prepared"], held_out)
+    assert run.execute(job)["status"] == "diverged"
+    assert contracts.read_factors(job["factors"]).n_obs == held_out.n_obs
 
 
 def test_a_run_can_be_replayed_by_hand(job, tmp_path):

@@ -66,6 +66,27 @@ def strip_prefix(sets: GeneSets, prefix: str) -> GeneSets:
     return stripped
 
 
+def join(collections: list[GeneSets], names: list[str], prefixes: list[str], where: str) -> GeneSets:
+    """The sets of several collections, each without its own prefix, in order.
+
+    Raises
+    ------
+    UserError
+        If two sets would share a name, within a collection or between two (``names``, ``where``: for the message).
+    """
+    joined: GeneSets = {}
+    origin: dict[str, str] = {}
+    for sets, name, prefix in zip(collections, names, prefixes, strict=True):
+        for short, genes in strip_prefix(sets, prefix).items():
+            if short in joined:
+                raise UserError(
+                    f"{where}: the gene set {short} is in {origin[short]} and in {name}; "
+                    f"set the prefix of one of them to '' or leave one of them out"
+                )
+            joined[short], origin[short] = genes, name
+    return joined
+
+
 def mask(sets: GeneSets, genes: Sequence[str]) -> sparse.csc_matrix:
     """Which gene belongs to which set, bool, shape (n_genes, n_sets), columns in the order of ``sets``.
 
@@ -85,10 +106,11 @@ def filter_by_size(mask: sparse.spmatrix, min_genes: int, max_genes: int | None 
     return (sizes >= min_genes) & (sizes <= (np.inf if max_genes is None else max_genes))
 
 
-def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5) -> list[tuple[str, str]]:
+def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5, alike: bool = True) -> list[tuple[str, str]]:
     """Up to ``n`` pairs (gene of the data, gene of a set) that are not equal but may be meant to be.
 
-    Pairs that differ in case or in a version (``ENSG00000187608.8``) come first, then pairs spelt alike.
+    Pairs that differ in case, in a version (``ENSG00000187608.8``) or in a dot for a dash (R's way) come first; without
+    any, pairs spelt ``alike``: worth a look where nothing matches, mere relatives (CAR3, HCAR3) where something does.
     """
     members = list(dict.fromkeys(chain.from_iterable(sets.values())))
     plain = pd.Series(members, index=[_plain(member) for member in members], dtype=object)
@@ -99,7 +121,7 @@ def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5) -> list[tuple
         for gene, key, known in zip(genes, found, found.isin(plain.index), strict=True)
         if known and gene != plain[key]
     ]
-    if not pairs:  # comparing letter by letter is slow: a handful will do
+    if alike and not pairs:  # comparing letter by letter is slow: a handful will do
         few = list(genes)[:: max(1, len(genes) // 20)]
         close = ((gene, difflib.get_close_matches(gene, members[:5000], n=1, cutoff=0.75)) for gene in few)
         pairs = [(gene, match[0]) for gene, match in close if match and match[0] != gene]
@@ -107,9 +129,9 @@ def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5) -> list[tuple
 
 
 def _plain(gene: str) -> str:
-    """A gene's name in capitals, an Ensembl identifier without its version."""
+    """A gene's name in capitals and with dashes for dots, an Ensembl identifier without its version."""
     gene = gene.strip().upper()
-    return gene.split(".")[0] if gene.startswith("ENS") else gene
+    return gene.split(".")[0] if gene.startswith("ENS") else gene.replace(".", "-")
 
 
 def no_match(sets: GeneSets, genes: Sequence[str], where: str) -> UserError:
@@ -122,5 +144,5 @@ def no_match(sets: GeneSets, genes: Sequence[str], where: str) -> UserError:
         what = f"the data have {', '.join(list(genes)[:3])}, the sets {', '.join(members[:3])}"
     return UserError(
         f"{where}: no gene of the data is in any gene set; {what}; "
-        f"choose gene sets of the same organism and kind of gene names"
+        f"choose gene sets of the same organism and kind of gene names, or another way to match them (symbols)"
     )

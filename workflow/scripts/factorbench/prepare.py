@@ -16,13 +16,13 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from . import contracts, genesets
+from . import contracts, genesets, symbols
 from .contracts import UserError
-from .registry import nearest
+from .labels import HELD_OUT, check_classes, check_donors, hold_out, read_contrast, read_labels, subset
 
 SETTINGS = (
     *("n_cells", "subset_seed", "min_cells", "zeroed_by", "target_sum", "hvg_flavor", "n_top_genes"),
-    *("gene_sets", "min_genes", "max_genes", "prefix"),
+    *("gene_sets", "prefixes", "min_genes", "max_genes", "symbols", "orthologs"),
 )
 PROVENANCE = ("organism", "doi", "licence", "citation")
 
@@ -39,10 +39,11 @@ def read_raw(path: str | Path) -> AnnData:
 
 def prepare(
     raw: AnnData,
-    sets: genesets.GeneSets,
+    collections: list[genesets.GeneSets],
     settings: dict[str, Any],
     name: str,
     inputs: dict[str, str] | None = None,
+    orthologs: pd.DataFrame | None = None,
 ) -> AnnData:
     """Prepare a dataset.
 
@@ -50,21 +51,25 @@ def prepare(
     ----------
     raw
         Counts, shape (n_cells, n_genes), and labels as a reader returned them; it is not changed.
-    sets
-        Gene sets, with their full names.
+    collections
+        Collections of gene sets, in the order of ``settings["gene_sets"]``, with their full names.
     settings
-        The dataset's entry of the resolved config (``labels``, ``contrast`` and `SETTINGS`).
+        The dataset's entry of the resolved config (``labels``, ``contrast``, ``donor``, ``hold_out``, ``missing`` and
+        `SETTINGS`).
     name
         The dataset's name in the config, for the record and for messages.
     inputs
         SHA-256 of the files this follows from, for the record.
+    orthologs
+        Pairs of one-to-one orthologs (`symbols.read_orthologs`), where ``settings["symbols"]`` asks for them.
 
     Returns
     -------
     AnnData
-        As `contracts.check_prepared` says. Genes are those selected as highly variable that are in a kept gene set;
-        counts are normalised over all genes before that. Values of labels are text. ``uns["factorbench"]`` counts
-        the cells and genes left after each step.
+        As `contracts.check_prepared` says. Genes bear the gene sets' symbols; they are those selected as highly
+        variable that are in a kept gene set; counts are normalised over all genes before that. Values of labels are
+        text. ``obs["held_out"]`` says which cells methods are not fitted on, where some are to be held out; genes are
+        selected on all cells. ``uns["factorbench"]`` counts the cells and genes left after each step.
 
     Raises
     ------
@@ -76,54 +81,42 @@ def prepare(
     counts = check_counts(raw, where)
     obs = read_labels(raw.obs, settings["labels"], f"{where}.labels")
     contrast = read_contrast(obs, settings.get("contrast"), f"{where}.contrast")
-    sets = genesets.strip_prefix(sets, settings["prefix"])
-    n_cells, n_genes = {"raw": raw.n_obs}, {"raw": raw.n_vars}
+    sets = genesets.join(collections, settings["gene_sets"], settings["prefixes"], f"{where}.gene_sets")
+    genes, translated = symbols.translate(raw.var_names, settings["symbols"], orthologs)
+    data = AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
 
-    known = obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(len(obs), bool)
-    n_cells["with a value of the contrast's label"] = int(known.sum())
-    data = AnnData(counts[known], obs=obs[known], var=pd.DataFrame(index=raw.var_names))
-    zeroed = np.zeros(data.n_vars, bool)
-    if settings["zeroed_by"]:  # on all cells: in a small subset a rare gene is absent from a class by chance
-        zeroed = zeroed_genes(data.X, data.obs[settings["zeroed_by"]], settings["min_cells"])
-    chosen = np.arange(data.n_obs)
-    if settings["n_cells"] is not None:
-        chosen = subset(data.obs, settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
-        n_cells["in the subset"] = len(chosen)
-    data = data[chosen, ~zeroed].copy()
-    n_genes["not zeroed in one class"] = data.n_vars
-    data = data[:, data.X.getnnz(axis=0) >= settings["min_cells"]].copy()
-    n_genes["seen in enough cells"] = data.n_vars
-    data = data[data.X.getnnz(axis=1) > 0].copy()
-    n_cells["with counts"] = data.n_obs
-    if data.n_obs == 0:
-        raise UserError(f"{where}.min_cells: no gene is seen in {settings['min_cells']} cells; lower min_cells")
+    data, steps, zeroed = choose(data, contrast, settings, where)
     check_classes(data.obs, contrast, f"{where}.contrast")
+    check_donors(data.obs, settings["donor"], f"{where}.donor")
+    data = normalise(data, steps["genes"], settings, where)
+    sizes = dict(zip(sets, genesets.mask(sets, data.var_names).sum(axis=0).A1.tolist(), strict=True))
+    data = annotate(data, sets, genes, settings, where)
+    steps["genes"]["in a kept gene set"] = data.n_vars
+    held_out = None
+    if settings["hold_out"]:
+        data.obs[HELD_OUT] = hold_out(data.obs, settings["hold_out"], f"{where}.hold_out")
+        held_out = {**settings["hold_out"], "cells": int(data.obs[HELD_OUT].sum())}
 
-    data.layers["counts"] = data.X.astype(np.int32)
-    data.X = log_normalise(data.X, settings["target_sum"])
-    data = data[:, varying(data.X)].copy()
-    n_genes["not constant"] = data.n_vars
-    data = data[:, highly_variable(data, settings["hvg_flavor"], settings["n_top_genes"], where)].copy()
-    n_genes["highly variable"] = data.n_vars
-    sizes = dict(zip(sets, np.asarray(genesets.mask(sets, data.var_names).sum(axis=0)).ravel().tolist(), strict=True))
-    data = annotate(data, sets, raw.var_names, settings, where)
-    n_genes["in a kept gene set"] = data.n_vars
-
-    annotated = set().union(*sets.values())
     record = {
         "dataset": name,
         "title": settings.get("title") or name,
         "labels": settings["labels"],
         "contrast": contrast,
+        "donor": settings["donor"],
+        "hold_out": held_out,
+        "missing": settings["missing"],
         "inputs": inputs or {},
         "settings": {key: settings.get(key) for key in (*SETTINGS, *PROVENANCE)},
-        "cells": n_cells,
-        "genes": n_genes,
+        **steps,
         "zeroed": {
             "by": settings["zeroed_by"],
-            "n": int(zeroed.sum()),
-            "n_in_gene_sets": len(annotated.intersection(raw.var_names[zeroed])),
-            "genes": sorted(raw.var_names[zeroed]),
+            "n": len(zeroed),
+            "n_in_gene_sets": len(set().union(*sets.values()).intersection(zeroed)),
+            "genes": sorted(zeroed),
+        },
+        "symbols": {
+            **symbols.describe_match(raw.var_names, genes, sets, settings["symbols"], orthologs),
+            "genes": translated,
         },
         "sets": {
             "in the collection": len(sets),
@@ -136,6 +129,43 @@ def prepare(
     data.uns["factorbench"] = json.dumps(record)
     contracts.check_prepared(data)
     return data
+
+
+def choose(
+    data: AnnData, contrast: dict[str, str] | None, settings: dict[str, Any], where: str
+) -> tuple[AnnData, dict[str, dict[str, int]], list[str]]:
+    """The cells of the contrast or of the subset, and the genes seen in enough of them.
+
+    Returns
+    -------
+    data
+        What is left.
+    steps
+        ``cells`` and ``genes``: how many are left after each step.
+    zeroed
+        The genes dropped as `zeroed_genes`.
+    """
+    n_cells, n_genes = {"raw": data.n_obs}, {"raw": data.n_vars}
+    known = data.obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(data.n_obs, bool)
+    n_cells["with a value of the contrast's label"] = int(known.sum())
+    data = data[known].copy()
+    zeroed = np.zeros(data.n_vars, bool)
+    if settings["zeroed_by"]:  # on all cells: in a small subset a rare gene is absent from a class by chance
+        zeroed = zeroed_genes(data.X, data.obs[settings["zeroed_by"]], settings["min_cells"])
+    dropped = data.var_names[zeroed].tolist()
+    chosen = np.arange(data.n_obs)
+    if settings["n_cells"] is not None:
+        chosen = subset(data.obs, settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
+        n_cells["in the subset"] = len(chosen)
+    data = data[chosen, ~zeroed].copy()
+    n_genes["not zeroed in one class"] = data.n_vars
+    data = data[:, data.X.getnnz(axis=0) >= settings["min_cells"]].copy()
+    n_genes["seen in enough cells"] = data.n_vars
+    data = data[data.X.getnnz(axis=1) > 0].copy()
+    n_cells["with counts"] = data.n_obs
+    if data.n_obs == 0:
+        raise UserError(f"{where}.min_cells: no gene is seen in {settings['min_cells']} cells; lower min_cells")
+    return data, {"cells": n_cells, "genes": n_genes}, dropped
 
 
 # ------------------------------------------------------------------------------------------------------------ raw data
@@ -198,86 +228,6 @@ def zeroed_genes(counts: sparse.csr_matrix, label: pd.Series, min_cells: int) ->
     return ((seen == 0).sum(axis=0) == 1) & (seen.sum(axis=0) >= min_cells)
 
 
-# -------------------------------------------------------------------------------------------------------------- labels
-
-
-def read_labels(obs: pd.DataFrame, labels: dict[str, str], where: str) -> pd.DataFrame:
-    """The labels under our names (``labels``: our name -> column of ``obs``), categories of text."""
-    for name, column in labels.items():
-        if column not in obs:
-            raise UserError(f"{where}.{name}: the data have no label {column!r}{nearest(column, list(obs.columns))}")
-    return pd.DataFrame({name: as_text(obs[column]) for name, column in labels.items()}, index=obs.index)
-
-
-def as_text(label: pd.Series) -> pd.Series:
-    """A label as categories of text in sorted order; a whole number is written without a decimal point."""
-    values = label.astype(object)
-    text = [_text(value) if known else None for value, known in zip(values, values.notna(), strict=True)]
-    return pd.Series(pd.Categorical(text), index=label.index)
-
-
-def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def read_contrast(obs: pd.DataFrame, contrast: dict[str, Any] | None, where: str) -> dict[str, str] | None:
-    """The contrast with its values as text: label, positive, negative (empty: all other cells).
-
-    Raises
-    ------
-    UserError
-        If the label has fewer than two classes, or a value of the contrast is none of them.
-    """
-    if not contrast:
-        return None
-    given = {key: _text(contrast.get(key, "")) for key in ("label", "positive", "negative")}
-    if given["label"] not in obs:
-        raise UserError(f"{where}.label: {given['label']!r} is none of the dataset's labels")
-    classes = list(obs[given["label"]].cat.categories)
-    if len(classes) < 2:
-        raise UserError(
-            f"{where}.label: {given['label']} has one class in the data ({', '.join(classes) or 'none'}); "
-            f"a contrast needs two: choose another label"
-        )
-    for key in ("positive", "negative"):
-        if given[key] not in classes and (given[key] or key == "positive"):
-            raise UserError(
-                f"{where}.{key}: no cell is {given[key]!r} in {given['label']}{nearest(given[key], classes)}"
-            )
-    if given["positive"] == given["negative"]:
-        raise UserError(f"{where}.negative: is the positive class too; name another or leave it out")
-    return given
-
-
-def check_classes(obs: pd.DataFrame, contrast: dict[str, str] | None, where: str) -> None:
-    """Raise a `UserError` if a class of the contrast has no cell left after subsetting."""
-    if contrast is None:
-        return
-    positive = obs[contrast["label"]] == contrast["positive"]
-    negative = obs[contrast["label"]] == contrast["negative"] if contrast["negative"] else ~positive
-    for key, cells in (("positive", positive), ("negative", negative)):
-        if not cells.any():
-            raise UserError(f"{where}.{key}: none of its cells is left; choose a larger n_cells")
-
-
-def subset(labels: pd.DataFrame, n_cells: int, seed: int, where: str) -> np.ndarray:
-    """Sorted positions of ``n_cells`` cells drawn at random in proportion to all their labels jointly.
-
-    Each stratum gets its share rounded down; the strata with the largest remainders get one cell more.
-    """
-    if n_cells > len(labels):
-        raise UserError(f"{where}: {n_cells} cells were asked for and there are {len(labels)}; lower n_cells")
-    stratum = np.zeros(len(labels), int)
-    if len(labels.columns):
-        stratum = labels.groupby(list(labels), observed=True, dropna=False).ngroup().to_numpy()
-    share = np.bincount(stratum) * (n_cells / len(labels))
-    take = np.floor(share).astype(int)
-    take[np.argsort(take - share, kind="stable")[: n_cells - take.sum()]] += 1
-    order = np.random.default_rng(seed).permutation(len(labels))
-    place = pd.Series(order).groupby(stratum[order]).cumcount().to_numpy()
-    return np.sort(order[place < take[stratum[order]]])
-
-
 # --------------------------------------------------------------------------------------------------------------- genes
 
 
@@ -315,6 +265,17 @@ def highly_variable(data: AnnData, flavor: str, n_top_genes: int, where: str) ->
             f"{where}.hvg_flavor: {flavor} fails on these data ({reason}); choose another flavour"
         ) from None
     return table["highly_variable"].to_numpy(bool)
+
+
+def normalise(data: AnnData, n_genes: dict[str, int], settings: dict[str, Any], where: str) -> AnnData:
+    """``X`` log-normalised beside ``layers["counts"]``, for the highly variable genes; ``n_genes`` is continued."""
+    data.layers["counts"] = data.X.astype(np.int32)
+    data.X = log_normalise(data.X, settings["target_sum"])
+    data = data[:, varying(data.X)].copy()
+    n_genes["not constant"] = data.n_vars
+    data = data[:, highly_variable(data, settings["hvg_flavor"], settings["n_top_genes"], where)].copy()
+    n_genes["highly variable"] = data.n_vars
+    return data
 
 
 def annotate(data: AnnData, sets: genesets.GeneSets, genes: pd.Index, settings: dict[str, Any], where: str) -> AnnData:
