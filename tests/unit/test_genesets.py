@@ -65,6 +65,19 @@ def test_prefix():
         genesets.strip_prefix({"R_A": ["x"], "A": ["y"]}, "R_")
 
 
+def test_collections_are_joined_without_their_own_prefixes():
+    joined = genesets.join([{"R_B": ["x"], "H_A": ["y"]}, {"H_C": ["z"]}], ["r", "h"], ["R_", "H_"], "here")
+    assert list(joined.items()) == [("B", ["x"]), ("H_A", ["y"]), ("C", ["z"])]
+
+
+def test_a_name_in_two_collections_is_refused():
+    sets = [{"R_A": ["x"]}, {"Q": ["y"]}, {"H_A": ["z"]}]
+    with pytest.raises(UserError, match=r"^here: the gene set A is in r and in h; set the prefix") as error:
+        genesets.join(sets, ["r", "q", "h"], ["R_", "", "H_"], "here")
+    assert "\n" not in str(error.value)
+    assert list(genesets.join(sets, ["r", "q", "h"], ["R_", "", ""], "here")) == ["A", "Q", "H_A"]
+
+
 @pytest.mark.parametrize(
     ("genes", "members", "pairs"),
     [
@@ -80,3 +93,9 @@ def test_near_matches(genes, members, pairs):
     assert text.startswith("here: no gene of the data is in any gene set")
     assert all(f"{gene} (data) ~ {member} (sets)" in text for gene, member in pairs)
     assert pairs or f"the data have {', '.join(genes)}, the sets {', '.join(members)}" in text
+
+
+def test_pairs_spelt_alike_are_a_last_resort():
+    assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"]) == [("CAR3", "HCAR3")]
+    assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"], alike=False) == []
+    assert genesets.near_matches({"A": ["HCAR3", "ACTB"]}, ["CAR3", "Actb"]) == [("Actb", "ACTB")]

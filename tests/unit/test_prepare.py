@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from factorbench import contracts, genesets, registry
+from factorbench import contracts, genesets, labels, registry
 from factorbench import prepare as steps
 from factorbench.contracts import UserError
 from factorbench.prepare import prepare
@@ -30,10 +30,15 @@ SETTINGS = {
     "target_sum": 1e4,
     "hvg_flavor": "seurat_v3",
     "n_top_genes": 150,
-    "gene_sets": "planted",
+    "gene_sets": ["planted"],
     "min_genes": 5,
     "max_genes": None,
-    "prefix": "R_",
+    "prefixes": ["R_"],
+    "symbols": "as_is",
+    "orthologs": "",
+    "donor": "",
+    "hold_out": None,
+    "missing": [],
     "doi": "10.1/x",
 }
 
@@ -65,7 +70,7 @@ def record(data):
 
 @pytest.mark.parametrize("flavor", ["seurat_v3", "seurat", "cell_ranger"])
 def test_same_as_scanpy_by_hand(raw, sets, flavor):
-    found = prepare(raw, sets, {**SETTINGS, "hvg_flavor": flavor}, "planted")
+    found = prepare(raw, [sets], {**SETTINGS, "hvg_flavor": flavor}, "planted")
 
     by_hand = raw.copy()
     by_hand.X = by_hand.X.astype(np.float32)
@@ -91,7 +96,7 @@ def test_same_as_scanpy_by_hand(raw, sets, flavor):
 
 def test_file_keeps_the_contract_and_the_raw_data_are_untouched(raw, sets, tmp_path):
     before = raw.copy()
-    found = prepare(raw, sets, SETTINGS, "planted", {"counts": "abc"})
+    found = prepare(raw, [sets], SETTINGS, "planted", {"counts": "abc"})
     assert (raw.X != before.X).nnz == 0
     pd.testing.assert_frame_equal(raw.obs, before.obs)
     contracts.write_prepared(tmp_path / "prepared.h5ad", found)
@@ -121,12 +126,12 @@ def test_raw_file_is_plain_anndata(raw, tmp_path):
 def test_limits_of_size(raw, sets):
     every = {**SETTINGS, "n_top_genes": 10_000, "min_genes": 1, "min_cells": 1}
     sets = {**sets, "R_SMALL": ["G0001", "G0002"], "R_LARGE": list(raw.var_names[:100]), "R_ELSEWHERE": ["ISG15"]}
-    found = prepare(raw, sets, {**every, "min_genes": 3, "max_genes": 60}, "planted")
+    found = prepare(raw, [sets], {**every, "min_genes": 3, "max_genes": 60}, "planted")
     sizes = found.varm["mask"].sum(axis=0)
     assert sizes.min() >= 3
     assert sizes.max() <= 60
     assert record(found)["sets"]["dropped"] == {"SMALL": 2, "LARGE": 100, "ELSEWHERE": 0}
-    assert {"SMALL", "LARGE"} <= set(prepare(raw, sets, every, "planted").uns["gene_sets"])
+    assert {"SMALL", "LARGE"} <= set(prepare(raw, [sets], every, "planted").uns["gene_sets"])
 
 
 def test_genes_without_variation_and_cells_without_counts_are_dropped(raw, sets):
@@ -134,7 +139,7 @@ def test_genes_without_variation_and_cells_without_counts_are_dropped(raw, sets)
     counts[7] = 0
     counts[:, 3] = 0
     raw.X = counts.tocsr()
-    found = prepare(raw, sets, {**SETTINGS, "n_top_genes": 10_000}, "planted")
+    found = prepare(raw, [sets], {**SETTINGS, "n_top_genes": 10_000}, "planted")
     assert raw.obs_names[7] not in found.obs_names
     assert record(found)["cells"]["with counts"] == 199
     assert record(found)["genes"]["seen in enough cells"] == 249
@@ -143,7 +148,7 @@ def test_genes_without_variation_and_cells_without_counts_are_dropped(raw, sets)
 
 
 def test_labels_are_optional(raw, sets):
-    found = prepare(raw, sets, {**SETTINGS, "labels": {}, "contrast": None, "n_cells": 50}, "planted")
+    found = prepare(raw, [sets], {**SETTINGS, "labels": {}, "contrast": None, "n_cells": 50}, "planted")
     assert found.n_obs == 50
     assert record(found)["contrast"] is None
 
@@ -153,7 +158,7 @@ def test_labels_are_optional(raw, sets):
 
 def test_values_of_labels_become_text():
     obs = pd.DataFrame({"a": [1.0, np.nan, 2.5], "b": [True, False, True], "c": [3, 4, 3], "d": ["x", None, "y"]})
-    found = steps.read_labels(obs, {name.upper(): name for name in obs}, "here")
+    found = labels.read_labels(obs, {name.upper(): name for name in obs}, "here")
     assert {name: list(label.cat.categories) for name, label in found.items()} == {
         "A": ["1", "2.5"],
         "B": ["False", "True"],
@@ -162,14 +167,14 @@ def test_values_of_labels_become_text():
     }
     assert found.isna().to_numpy().sum() == 2
     for label, positive, text in (("A", 1, "1"), ("A", 2.5, "2.5"), ("B", True, "True"), ("C", 4, "4")):
-        contrast = steps.read_contrast(found, {"label": label, "positive": positive, "negative": ""}, "here")
+        contrast = labels.read_contrast(found, {"label": label, "positive": positive, "negative": ""}, "here")
         assert contrast == {"label": label, "positive": text, "negative": ""}
 
 
 def test_cells_without_the_contrasts_label_are_dropped_and_counted(raw, sets):
     raw.obs.loc[raw.obs_names[:30], "condition"] = None
     raw.obs.loc[raw.obs_names[100:110], "cell_type"] = None
-    found = prepare(raw, sets, SETTINGS, "planted")
+    found = prepare(raw, [sets], SETTINGS, "planted")
     assert list(found.obs_names) == list(raw.obs_names[30:])
     assert record(found)["cells"]["with a value of the contrast's label"] == 170
     assert found.obs["type"].isna().sum() == 10
@@ -184,8 +189,8 @@ def test_cells_without_the_contrasts_label_are_dropped_and_counted(raw, sets):
 def test_subset_is_proportional_and_reproducible(values, data, seed):
     obs = pd.DataFrame(values, columns=["u", "v"]).astype("category")
     n = data.draw(st.integers(1, len(obs)))
-    chosen = steps.subset(obs, n, seed, "here")
-    np.testing.assert_array_equal(chosen, steps.subset(obs, n, seed, "here"))
+    chosen = labels.subset(obs, n, seed, "here")
+    np.testing.assert_array_equal(chosen, labels.subset(obs, n, seed, "here"))
     assert len(set(chosen)) == len(chosen) == n
     assert list(chosen) == sorted(chosen)
     joint = pd.Series(values)
@@ -195,10 +200,153 @@ def test_subset_is_proportional_and_reproducible(values, data, seed):
 
 
 def test_subset_differs_by_seed(raw, sets):
-    one, two = (prepare(raw, sets, {**SETTINGS, "n_cells": 60, "subset_seed": seed}, "planted") for seed in (0, 1))
+    one, two = (prepare(raw, [sets], {**SETTINGS, "n_cells": 60, "subset_seed": seed}, "planted") for seed in (0, 1))
     assert one.n_obs == two.n_obs == 60
     assert set(one.obs_names) != set(two.obs_names)
     assert one.obs["stimulation"].value_counts().to_dict() == {"control": 30, "stimulated": 30}
+
+
+# ------------------------------------------------------------------------------------------- collections and symbols
+
+
+def test_several_collections_are_one(raw, sets):
+    first, second = dict(list(sets.items())[:4]), dict(list(sets.items())[4:])
+    second = {name.replace("R_", "H_"): genes for name, genes in second.items()}
+    two = {**SETTINGS, "gene_sets": ["r", "h"], "prefixes": ["R_", "H_"]}
+    one, both = prepare(raw, [sets], SETTINGS, "planted"), prepare(raw, [first, second], two, "planted")
+    assert list(both.uns["gene_sets"]) == list(one.uns["gene_sets"])
+    np.testing.assert_array_equal(both.varm["mask"], one.varm["mask"])
+    assert record(both)["settings"]["gene_sets"] == ["r", "h"]
+    with pytest.raises(UserError, match=r"^datasets.planted.gene_sets: the gene set .* is in r and in h; "):
+        prepare(raw, [first, first], {**two, "prefixes": ["R_", "R_"]}, "planted")
+
+
+def as_mouse(raw):
+    """The same data with names as GEO writes them and a table of orthologs; every fifth gene has none.
+
+    What lacks an ortholog bears the symbol of another gene: it would match by chance.
+    """
+    lacking = np.arange(raw.n_vars) % 5 == 0
+    mouse = np.where(lacking, np.roll(raw.var_names, 1), "MM" + raw.var_names.astype(str))
+    orthologs = pd.DataFrame({"from": mouse, "to": raw.var_names})[~lacking]
+    data = raw.copy()
+    data.var_names = mouse
+    return data, orthologs, lacking
+
+
+def test_orthologs_match_and_nothing_else_does(raw, sets):
+    mouse, orthologs, lacking = as_mouse(raw)
+    every = {**SETTINGS, "n_top_genes": 10_000, "min_genes": 1, "min_cells": 1}
+    plain = prepare(raw, [sets], every, "planted")
+    found = prepare(mouse, [sets], {**every, "symbols": "orthologs", "orthologs": "t"}, "planted", {}, orthologs)
+    assert list(found.var_names) == [gene for gene in plain.var_names if not lacking[raw.var_names.get_loc(gene)]]
+    # The same normalised values and members: genes without an ortholog were counted before they were dropped.
+    same = plain[:, found.var_names]
+    np.testing.assert_allclose(found.X.toarray(), same.X.toarray())
+    sizes = pd.Series(same.varm["mask"].sum(axis=0), index=plain.uns["gene_sets"])
+    assert dict(zip(found.uns["gene_sets"], found.varm["mask"].sum(axis=0), strict=True)) == sizes[sizes > 0].to_dict()
+
+    members = set().union(*sets.values())
+    note = record(found)["symbols"]
+    assert note["genes"] == {"mapped": 200, "unmapped": 50, "ambiguous": 0}
+    assert note["how"] == "orthologs"
+    assert note["in the sets"] == len(members)
+    by_hand = {"orthologs": members & set(orthologs["to"]), "as_is": members & set(mouse.var_names)}
+    assert by_hand["as_is"], "nothing would match by chance: the test says nothing"
+    assert note["found"] == note["found by"]["orthologs"] == len(by_hand["orthologs"])
+    assert note["found by"]["as_is"] == note["found by"]["upper"] == len(by_hand["as_is"])
+    assert record(found)["settings"]["orthologs"] == "t"
+
+
+def test_capitals(raw, sets):
+    small = raw.copy()
+    small.var_names = raw.var_names.str.lower()
+    found = prepare(small, [sets], {**SETTINGS, "symbols": "upper"}, "planted")
+    plain = prepare(raw, [sets], SETTINGS, "planted")
+    assert list(found.var_names) == list(plain.var_names)
+    assert record(found)["symbols"]["found by"] == {"as_is": 0, "upper": record(plain)["symbols"]["found"]}
+
+
+# ------------------------------------------------------------------------------------- held-out cells, donors, samples
+
+
+def test_genes_and_numbers_are_those_without_holding_out(raw, sets):
+    plain = prepare(raw, [sets], SETTINGS, "planted")
+    held = prepare(raw, [sets], {**SETTINGS, "hold_out": {"share": 0.2, "seed": 1}}, "planted")
+    assert list(held.var_names) == list(plain.var_names)
+    assert (held.X != plain.X).nnz == 0
+    np.testing.assert_array_equal(held.varm["mask"], plain.varm["mask"])
+    assert held.obs["held_out"].dtype == bool
+    assert held.obs["held_out"].sum() == 40
+    assert record(held)["hold_out"] == {"share": 0.2, "seed": 1, "cells": 40}
+    assert "held_out" not in plain.obs
+    assert record(plain)["hold_out"] is None
+    pd.testing.assert_frame_equal(held.obs.drop(columns="held_out"), plain.obs)
+
+
+def test_held_out_share_follows_from_its_seed(raw, sets, tmp_path):
+    cells = []
+    for seed in (0, 0, 1):
+        found = prepare(raw, [sets], {**SETTINGS, "hold_out": {"share": 0.3, "seed": seed}}, "planted")
+        contracts.write_prepared(tmp_path / "prepared.h5ad", found)
+        cells.append(contracts.read_prepared(tmp_path / "prepared.h5ad").obs["held_out"].to_numpy())
+    np.testing.assert_array_equal(cells[0], cells[1])
+    assert (cells[0] != cells[2]).any()
+    assert {part.sum() for part in cells} == {60}
+
+
+def test_a_class_can_be_held_out(raw, sets):
+    raw.obs["plate"] = np.where(np.arange(200) < 30, 7.0, 8.0)
+    raw.obs.loc[raw.obs_names[-5:], "plate"] = np.nan
+    plates = {**SETTINGS, "labels": {**SETTINGS["labels"], "plate": "plate"}}
+    entry = {"seed": 0, "label": "plate", "value": 7}
+    found = prepare(raw, [sets], {**plates, "hold_out": entry}, "planted")
+    np.testing.assert_array_equal(found.obs["held_out"], np.arange(200) < 30)
+    assert record(found)["hold_out"] == {**entry, "cells": 30}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"hold_out": {"seed": 0}}, "hold_out: give either share, or label and value"),
+        (
+            {"hold_out": {"share": 0.2, "label": "type", "value": "A"}},
+            "hold_out: give either share, or label and value",
+        ),
+        ({"hold_out": {"share": 0.2, "value": "A"}}, "hold_out: give either share, or label and value"),
+        ({"hold_out": {"label": "typ", "value": "A"}}, r"hold_out.label: 'typ' is none .* \(did you mean type\?\)"),
+        ({"hold_out": {"label": "type", "value": "Z"}}, r"hold_out.value: no cell is 'Z' in type \(there are: A, B"),
+        ({"hold_out": {"label": "type"}}, "hold_out.value: no cell is '' in type"),
+        ({"hold_out": {"share": 0.005}}, "hold_out.share: holds out 1 of 200 cells; at least two"),
+        ({"hold_out": {"share": 0.995}}, "hold_out.share: holds out 199 of 200 cells; at least two"),
+        ({"hold_out": {"label": "one", "value": "x"}}, "hold_out.label: holds out 200 of 200 cells"),
+        (
+            {"hold_out": {"share": 0.2}, "labels": {"stimulation": "condition", "held_out": "cell_type"}},
+            "hold_out: a label is called held_out",
+        ),
+        ({"donor": "one"}, r"donor: one has fewer than two values in the data \(x\); choose another"),
+        ({"donor": "nobody"}, r"donor: nobody has fewer than two values in the data \(none\)"),
+        ({"donor": "typ"}, r"donor: 'typ' is none of the dataset's labels \(did you mean type\?\)"),
+    ],
+)
+def test_held_out_cells_and_donors_that_cannot_be(raw, sets, change, says):
+    raw.obs["one"] = "x"
+    raw.obs["nobody"] = pd.Series([None] * 200, index=raw.obs_names, dtype=object)
+    names = {**SETTINGS["labels"], "one": "one", "nobody": "nobody"}
+    with pytest.raises(UserError, match=f"^datasets.planted.{says}") as error:
+        prepare(raw, [sets], {**SETTINGS, "labels": names, **change}, "planted")
+    assert "\n" not in str(error.value)
+
+
+def test_donors_and_missing_samples_are_in_the_record(raw, sets):
+    raw.obs["donor"] = [None, *(["d1", "d2"] * 100)[1:]]
+    labels_ = {**SETTINGS["labels"], "who": "donor"}
+    found = prepare(raw, [sets], {**SETTINGS, "labels": labels_, "donor": "who", "missing": ["C51"]}, "planted")
+    assert found.n_obs == 200
+    assert found.obs["who"].isna().sum() == 1
+    assert record(found)["donor"] == "who"
+    assert record(found)["missing"] == ["C51"]
+    assert record(prepare(raw, [sets], SETTINGS, "planted"))["donor"] == ""
 
 
 # -------------------------------------------------------------------------------------------------- zeroed by a filter
@@ -218,13 +366,13 @@ def test_genes_zeroed_in_one_class_are_dropped_counted_and_named(raw, sets):
     assert "G0092" not in expected
 
     whole = {**SETTINGS, "n_top_genes": 10_000, "min_genes": 1}
-    found = prepare(raw, sets, {**whole, "zeroed_by": "stimulation"}, "planted")
+    found = prepare(raw, [sets], {**whole, "zeroed_by": "stimulation"}, "planted")
     note = record(found)["zeroed"]
     assert note["genes"] == expected
     assert note["n"] == len(expected)
     assert note["n_in_gene_sets"] == len(set(expected) & set().union(*sets.values()))
     assert not set(expected) & set(found.var_names)
-    assert record(prepare(raw, sets, whole, "planted"))["zeroed"]["n"] == 0
+    assert record(prepare(raw, [sets], whole, "planted"))["zeroed"]["n"] == 0
 
 
 def test_zeroed_genes_are_looked_for_in_all_cells_not_in_the_subset(raw, sets):
@@ -237,9 +385,9 @@ def test_zeroed_genes_are_looked_for_in_all_cells_not_in_the_subset(raw, sets):
         "n_top_genes": 10_000,
         "min_genes": 1,
     }
-    in_subset = raw[steps.subset(steps.read_labels(raw.obs, SETTINGS["labels"], ""), 16, 0, "")]
+    in_subset = raw[labels.subset(labels.read_labels(raw.obs, SETTINGS["labels"], ""), 16, 0, "")]
     assert steps.zeroed_genes(in_subset.X, in_subset.obs["condition"].astype("category"), 1).sum() > 0
-    assert record(prepare(raw, sets, small, "planted"))["zeroed"]["n"] == 0
+    assert record(prepare(raw, [sets], small, "planted"))["zeroed"]["n"] == 0
 
 
 def test_zeroed_in_exactly_one_of_three_classes():
@@ -321,7 +469,7 @@ def test_bad_input_is_refused_in_one_line(raw, sets, spoil, change, says):
     if spoil:
         spoil(raw)
     with pytest.raises(UserError, match=says) as error:
-        prepare(raw, sets, {**SETTINGS, **change}, "planted")
+        prepare(raw, [sets], {**SETTINGS, **change}, "planted")
     assert str(error.value).startswith("datasets.planted.")
     assert "\n" not in str(error.value)
 
@@ -329,19 +477,19 @@ def test_bad_input_is_refused_in_one_line(raw, sets, spoil, change, says):
 @pytest.mark.parametrize("shape", [(0, 250), (200, 0)])
 def test_nothing_in_the_data(raw, sets, shape):
     with pytest.raises(UserError, match=f"the data have {shape[0]} cells and {shape[1]} genes"):
-        prepare(raw[: shape[0], : shape[1]].copy(), sets, SETTINGS, "planted")
+        prepare(raw[: shape[0], : shape[1]].copy(), [sets], SETTINGS, "planted")
 
 
 def test_gene_sets_that_match_nothing_name_what_nearly_did(raw):
     with pytest.raises(UserError, match=r"planted.gene_sets: no gene .* G0001 \(data\) ~ g0001 \(sets\)") as error:
-        prepare(raw, {"A": ["g0001", "g0002"]}, SETTINGS, "planted")
+        prepare(raw, [{"A": ["g0001", "g0002"]}], SETTINGS, "planted")
     assert "\n" not in str(error.value)
 
 
 def test_flavour_that_fails_on_the_data(raw, sets):
     counts = sparse.csr_matrix(np.tile([[1, 0], [0, 1]], (100, 125)))
     with pytest.raises(UserError, match=r"planted.hvg_flavor: seurat_v3 fails on these data"):
-        prepare(anndata.AnnData(counts, obs=raw.obs, var=raw.var), sets, SETTINGS, "planted")
+        prepare(anndata.AnnData(counts, obs=raw.obs, var=raw.var), [sets], SETTINGS, "planted")
 
 
 # ----------------------------------------------------------------------------------------------------------- real data
@@ -358,8 +506,9 @@ def test_real_kang():
     """About a thousand genes and about the paper's 134 sets, with those on interferon."""
     file = mirrored("kang/kang_tutorial.h5ad")
     gmt = mirrored("reactome/c2.cp.reactome.v4.0.symbols.gmt")
+    module = registry.load("reader", "h5ad")
     assert hashlib.sha256(file.read_bytes()).hexdigest().startswith("9a5bf9212520dc89")
-    raw = registry.load("reader", "h5ad").read({"counts": file}, {"layer": ""})
+    raw = module.read({"counts": file}, registry.resolve(module.SPEC, {}, "options"))
     kang = {
         **SETTINGS,
         "labels": {"condition": "condition", "cell_type": "cell_type"},
@@ -367,9 +516,9 @@ def test_real_kang():
         "zeroed_by": "condition",
         "n_top_genes": 3300,
         "min_genes": 13,
-        "prefix": "REACTOME_",
+        "prefixes": ["REACTOME_"],
     }
-    found = prepare(raw, genesets.read_gmt(gmt), kang, "kang")
+    found = prepare(raw, [genesets.read_gmt(gmt)], kang, "kang")
     assert found.n_obs == 13_576
     assert 950 <= found.n_vars <= 1050
     assert 125 <= len(found.uns["gene_sets"]) <= 140

@@ -1,16 +1,23 @@
-"""Prepare a dataset: labels, subset, normalisation, highly variable genes, gene sets."""
+"""Prepare a dataset: labels, subset, normalisation, highly variable genes, gene sets, held-out cells."""
 
 from factorbench.adapter import reporting
 from factorbench.contracts import write_prepared
 from factorbench.genesets import read_gmt
 from factorbench.prepare import prepare, read_raw
 from factorbench.run import sha256
+from factorbench.symbols import read_orthologs
 
 with reporting(snakemake) as say:
-    name = snakemake.wildcards.dataset
-    hashes = {key: sha256(snakemake.input[key]) for key in ("raw", "gene_sets")}
-    sets = read_gmt(snakemake.input.gene_sets)
-    data = prepare(read_raw(snakemake.input.raw), sets, snakemake.params.settings, name, hashes)
+    name, settings = snakemake.wildcards.dataset, snakemake.params.settings
+    hashes = {"raw": sha256(snakemake.input.raw)}
+    hashes |= dict(zip(settings["gene_sets"], map(sha256, snakemake.input.gene_sets), strict=True))
+    orthologs = None
+    for path in snakemake.input.orthologs:
+        table = settings["orthologs"]
+        hashes[table] = sha256(path)
+        orthologs = read_orthologs(path, snakemake.params.columns, f"orthologs.{table}")
+    sets = [read_gmt(path) for path in snakemake.input.gene_sets]
+    data = prepare(read_raw(snakemake.input.raw), sets, settings, name, hashes, orthologs)
     write_prepared(snakemake.output[0], data)
     n_genes, n_sets = data.varm["mask"].shape
     say(f"prepare {name}: {data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets")
