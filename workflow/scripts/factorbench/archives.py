@@ -53,14 +53,14 @@ def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as found:
                 if member not in found.namelist() or member.endswith("/"):
-                    raise Failure(f"the archive has no file {member}")
+                    raise Failure(f"{archive.name} has no file {member}")
                 with found.open(member) as file:
                     _copy(file, target, limit)
             return
         with tarfile.open(archive) as found:
             info = next((info for info in found if info.name == member), None)
             if info is None or not info.isreg():
-                raise Failure(f"the archive has no file {member}")
+                raise Failure(f"{archive.name} has no file {member}")
             _copy(found.extractfile(info), target, limit)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         target.unlink(missing_ok=True)

@@ -207,6 +207,6 @@ def pin(new: Iterable[Pin]) -> list[Pin]:
     except OSError as error:
         files = ", ".join(f"{pin.group}/{pin.file} {pin.sha256}" for pin in new)
         raise UserError(
-            f"{TABLE} cannot be written ({error.strerror}); let it be, or give these sha256 in the config: {files}"
+            f"{TABLE} cannot be written ({error.strerror}): mend that, or give these sha256 in the config: {files}"
         ) from None
     return made
