@@ -133,6 +133,13 @@ def test_a_table_adds_donors_to_an_h5ad(donors):
     }
 
 
+def test_rows_whose_name_holds_no_barcode_are_nobodys(donors):
+    donors["donors"].write_text("cell\tdonor\n(unknown)\t1\n(other)\t2\nTTT_7\t3\n")
+    found = read("h5ad", donors, {"cells": "donors", "barcode": "[ACGT]{3}"})
+    assert found.obs["donor"].dropna().to_dict() == {"TTT.1": "3"}
+    assert json.loads(found.uns["reader"])["rows of the table without a cell"] == 2
+
+
 def test_annotated_only_drops_and_counts_what_the_table_lacks(donors):
     found = read("h5ad", donors, {**JOIN, "annotated_only": True})
     assert list(found.obs_names) == ["AAC.1", "AAG.1", "AAC.11", "TTT.1"]
@@ -442,6 +449,7 @@ WHOLE = sparse.csc_matrix(np.array([[1, 0, 2], [0, 3, 0], [4, 0, 0], [0, 5, 6]])
         ({"data": np.array([1, 4, 3, 5, 2, -6])}, "1 values are not whole numbers of 0 or more, the first -6"),
         ({"data": np.array([1, 4, 3, 5, 2, 0.5])}, "1 values are not whole numbers of 0 or more, the first 0.5"),
         ({"data": np.array([1, 4, 3, 5, 2, np.nan])}, "the first nan"),
+        ({"data": np.array([1, 4, 3, 5, 2, 2**31])}, "the first 2147483648"),
         ({"data": np.array(list("abcdef"), "S")}, "counts are whole numbers"),
         ({"shape": np.array([3, 4])}, "3 genes x 4 barcodes, beside it are named 4 genes and 3 barcodes"),
         ({"barcodes": np.array(["A-1", "C-1"], "S")}, "4 genes and 2 barcodes"),
@@ -463,6 +471,14 @@ def test_h5_that_is_not_whole(tmp_path, damage):
     with pytest.raises(UserError, match=r"a\.h5: cannot be read") as error:
         read("tenx", {"a": path}, {"samples": {"a": {"h5": "a"}}})
     assert "\n" not in str(error.value)
+
+
+def test_h5_with_genes_of_a_cell_in_any_order(tmp_path):
+    """CellRanger 3 writes them backwards."""
+    backwards = {"data": WHOLE.data[[1, 0, 3, 2, 5, 4]], "indices": WHOLE.indices[[1, 0, 3, 2, 5, 4]]}
+    path = write_h5(tmp_path / "a.h5", WHOLE, ["A-1", "C-1", "G-1"], **backwards)
+    found = read("tenx", {"a": path}, {"samples": {"a": {"h5": "a"}}})
+    np.testing.assert_array_equal(dense(found.X), WHOLE.toarray().T)
 
 
 def test_h5_of_two_genomes(tmp_path):
@@ -500,6 +516,12 @@ def test_dge_text_is_what_pandas_reads(tmp_path, name):
     np.testing.assert_array_equal(dense(found.X), peer.to_numpy())
     assert list(found.obs_names) == list(peer.index)
     assert list(found.var_names) == list(peer.columns)
+
+
+def test_dge_text_with_leading_zeros_stores_no_zero(tmp_path):
+    (tmp_path / "a.txt").write_text("GENE\tr1_A\tr1_C\nRHO\t00\t010\n")
+    found = read("dge_text", {"counts": tmp_path / "a.txt"}).X
+    assert (found.nnz, found[1, 0]) == (1, 10)
 
 
 def test_dge_text_with_clusters(tmp_path):
