@@ -292,7 +292,7 @@ def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
 def strengths(scores: pd.DataFrame) -> pd.DataFrame:
     """Rows of AUROC on the cells of the fit, with ``strength``, its distance from 1/2."""
     scores = tidy(scores)
-    area = scores[(scores["metric"] == "auroc") & (scores["split"] == "")].dropna(subset="value")
+    area = scores[scores["metric"] == "auroc"].dropna(subset="value")
     return area.assign(strength=(area["value"] - 0.5).abs())
 
 

@@ -109,7 +109,6 @@ def points(scores: pd.DataFrame, dataset: str, spec: dict[str, Any], contrast: d
 
 def baseline(scores: pd.DataFrame, dataset: str, label: str) -> float:
     rows = scores[(scores["dataset"] == dataset) & (scores["metric"] == "baseline") & (scores["label"] == label)]
-    rows = rows[rows["split"] == ""]
     return float(rows["value"].iloc[0]) if len(rows) else np.nan
 
 
