@@ -10,6 +10,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 from factorbench import config as settings
 from factorbench import registry
 from factorbench.contracts import UserError
+from factorbench.sources import planned as planned_files
 
 ENVIRONMENT = "../../envs/factorbench.yaml"
 TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scores"]
@@ -101,6 +102,14 @@ def fit_threads(wildcards):
 def runs(pattern):
     """``pattern`` filled in for every run of the config."""
     return [pattern.format(dataset=d, method=m, seed=s) for d, m, s in settings.planned(config)]
+
+
+def ortholog_columns(wildcards):
+    """Which columns of the table of orthologs say what."""
+    if dataset(wildcards)["symbols"] != "orthologs":
+        return {}
+    entry = config["orthologs"][dataset(wildcards)["orthologs"]]
+    return {key: entry[key] for key in ("from", "to", "kind")}
 
 
 def planned_datasets():

@@ -1,5 +1,4 @@
-# From addresses to prepared data: sources, fetch, read, prepare, check.
-from factorbench import sources as places
+# From addresses to prepared data: sources, fetch, read, prepare, describe, check.
 
 
 # Before the first download, every place is asked whether it has what the planned runs need.
@@ -12,7 +11,7 @@ rule sources:
     conda:
         ENVIRONMENT
     params:
-        files=places.planned(config, [config["check"]] if config["check"] else planned_datasets()),
+        files=planned_files(config, [config["check"]] if config["check"] else planned_datasets()),
     script:
         "../scripts/sources.py"
 
@@ -36,7 +35,7 @@ rule fetch:
 rule read:
     input:
         unpack(raw_files),
-        code=lambda wildcards: code(f"readers/{dataset(wildcards)['reader']}.py"),
+        code=lambda wildcards: code("readers/_*.py", f"readers/{dataset(wildcards)['reader']}.py"),
     output:
         "results/data/{dataset}/raw.h5ad",
     log:
@@ -70,8 +69,26 @@ rule prepare:
         ENVIRONMENT
     params:
         settings=preparation,
+        columns=ortholog_columns,
     script:
         "../scripts/prepare.py"
+
+
+rule describe:
+    input:
+        prepared="results/data/{dataset}/prepared.h5ad",
+        gene_sets=gene_set_files,
+        code=code("describe.py"),
+    output:
+        "results/data/{dataset}/description.txt",
+    log:
+        "results/logs/describe/{dataset}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        runs=runs_on,
+    script:
+        "../scripts/describe.py"
 
 
 # Before the first minute of training, every dataset is prepared and every method says whether it can fit it.
@@ -86,7 +103,9 @@ rule check:
     conda:
         ENVIRONMENT
     params:
-        runs=settings.planned(config),
-        methods=config["methods"],
+        runs=[
+            (d, m, config["methods"][m]["use"], settings.params(config, d, m))
+            for d, m in dict.fromkeys(run[:2] for run in settings.planned(config))
+        ],
     script:
         "../scripts/check.py"

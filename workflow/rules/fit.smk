@@ -23,7 +23,7 @@ rule fit:
         timed=1,
     params:
         use=lambda wildcards: method(wildcards)["use"],
-        params=lambda wildcards: method(wildcards)["params"],
+        params=lambda wildcards: settings.params(config, wildcards.dataset, wildcards.method),
         budget=lambda wildcards: method(wildcards)["budget"],
         timeout=lambda wildcards: method(wildcards)["timeout"],
         device=config["device"],
