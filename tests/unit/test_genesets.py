@@ -98,4 +98,5 @@ def test_near_matches(genes, members, pairs):
 def test_pairs_spelt_alike_are_a_last_resort():
     assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"]) == [("CAR3", "HCAR3")]
     assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"], alike=False) == []
+    assert genesets.near_matches({"A": ["HLA-DRA"]}, ["HLA.DRA"], alike=False) == [("HLA.DRA", "HLA-DRA")]
     assert genesets.near_matches({"A": ["HCAR3", "ACTB"]}, ["CAR3", "Actb"]) == [("Actb", "ACTB")]

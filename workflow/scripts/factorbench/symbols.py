@@ -118,7 +118,7 @@ def describe_match(
     """
     members = set().union(*sets.values())
     found = members.intersection(names)
-    misses = near_matches(sets, names[~names.isin(found)], alike=False) if len(found) < len(members) / 2 else []
+    misses = near_matches(sets, names, alike=False) if len(found) < len(members) / 2 else []
     return {
         "how": how,
         "in the sets": len(members),
