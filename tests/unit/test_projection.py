@@ -92,13 +92,20 @@ def test_cells_of_the_other_run_are_found_by_name(data, runs):
         projection.score(data, factors, {}, other[10:].copy())
 
 
-def test_without_held_out_cells_or_factors_there_is_nothing_to_say(data, runs):
+def test_without_held_out_cells_there_is_nothing_to_say(data, runs):
     seen = data.copy()
     del seen.obs["held_out"]
     assert projection.score(seen, runs[0], {}).empty
+
+
+def test_without_a_run_that_saw_the_cells_nothing_is_compared(data, runs, tmp_path):
     without = projection.score(data, runs[0], {})
-    assert "saw_them" not in set(without["split"])
-    assert "score_correlation" not in set(without["metric"])
+    assert len(without)
+    assert not without["split"].eq("saw_them").any()
+    assert not without["metric"].eq("score_correlation").any()
+    none = contracts.no_factors(data.n_obs, data.n_vars, "timeout", "killed")
+    empty = toy.written(none, data, tmp_path / "f.h5ad")
+    pd.testing.assert_frame_equal(projection.score(data, runs[0], {}, empty), without)
 
 
 def test_a_class_that_was_not_seen_cannot_be_learnt(data, runs):
