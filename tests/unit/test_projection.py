@@ -28,9 +28,12 @@ def run(data, folder, seed, **options):
 
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
-    """A run in which C is off, and one in which C and dense_1 are."""
+    """A run in which C is off, and one in which C and dense_1 are; scores of held-out cells spread more than others."""
     folder = tmp_path_factory.mktemp("runs")
-    return run(data, folder, 0, off=["C"]), run(data, folder, 1, off=["C", "dense_1"])
+    found = run(data, folder, 0, off=["C"]), run(data, folder, 1, off=["C", "dense_1"])
+    for factors in found:
+        factors.obsm["scores"][data.obs["held_out"].to_numpy()] *= 30
+    return found
 
 
 def at(table, **where):
@@ -109,13 +112,22 @@ def test_without_a_run_that_saw_the_cells_nothing_is_compared(data, runs, tmp_pa
 
 
 def test_a_class_that_was_not_seen_cannot_be_learnt(data, runs):
-    """All NK cells are held out, and nothing else."""
+    """All NK cells are held out, and some others."""
     other = data.copy()
-    other.obs["held_out"] = (other.obs["cell_type"] == "NK").to_numpy()
+    other.obs["held_out"] |= (other.obs["cell_type"] == "NK").to_numpy()
     table = projection.score(other, runs[0], {}, runs[1])
     unknown = table[(table["label"] == "cell_type=NK") & (table["metric"] != "projected_baseline")]
     assert len(unknown)
     assert unknown["value"].isna().all()
+    known = table[table["label"] == "cell_type=B cells"]
+    assert known["value"].notna().all()
+
+
+def test_held_out_cells_of_one_class_have_accuracies_and_no_auroc(data, runs):
+    """All NK cells are held out, and nothing else: none of them is a B cell."""
+    other = data.copy()
+    other.obs["held_out"] = (other.obs["cell_type"] == "NK").to_numpy()
+    table = projection.score(other, runs[0], {})
     known = table[(table["label"] == "cell_type=B cells") & (table["metric"] == "projected_accuracy")]
     assert known["value"].notna().all()
     one_class = table[(table["label"] == "cell_type=B cells") & (table["metric"] == "projected_auroc")]
