@@ -95,7 +95,7 @@ def config():
     """A resolved config, as far as figures and the report look at it."""
     toy = {
         **{"title": "Toy cells", "organism": "mouse", "doi": "10.1000/toy", "licence": "CC0", "n_cells": None},
-        **{"citation": "Toy et al. <2020>", "gene_sets": "sets", "contrast": {}},
+        **{"citation": "Toy et al. <2020>", "gene_sets": ["sets"], "missing": [], "hold_out": None, "donor": ""},
         "contrast": {"label": "condition", "positive": "stimulated", "negative": "control"},
     }
     titles = {"ae": "Interpretable AE", "slow": "Slow model", "gene_set_mean": "Gene-set mean", "pca": "PCA"}
