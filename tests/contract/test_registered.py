@@ -63,10 +63,11 @@ def test_planning_imports_nothing_heavy():
 
 
 LAYERS = [
-    "contracts registry clock",
-    "model genesets tables",
-    "methods metrics plots readers",
-    "run fetch prepare report compare",
+    "contracts registry clock schema locks archives words",
+    "model genesets labels tables pins",
+    "methods metrics plots readers symbols evidence sources",
+    "run fetch prepare describe compare claims findings figures",
+    "config report summary",
 ]
 
 

@@ -100,3 +100,26 @@ def test_pairs_spelt_alike_are_a_last_resort():
     assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"], alike=False) == []
     assert genesets.near_matches({"A": ["HLA-DRA"]}, ["HLA.DRA"], alike=False) == [("HLA.DRA", "HLA-DRA")]
     assert genesets.near_matches({"A": ["HCAR3", "ACTB"]}, ["CAR3", "Actb"]) == [("Actb", "ACTB")]
+
+
+NAMES = [f"S{i}" for i in range(20)]
+
+
+def test_sets_are_drawn_at_random_and_some_always():
+    kept = np.arange(20) % 2 == 0
+    drawn = [genesets.draw(kept, NAMES, 5, ["S4", "S5"], seed, "here") for seed in range(50)]
+    for chosen in drawn:
+        assert chosen.sum() == 5
+        assert not (chosen & ~kept).any()  # S5 is not kept, so it is not drawn either
+        assert chosen[4]
+    assert np.all(np.sum(drawn, axis=0)[kept] > 10)
+    assert np.array_equal(drawn[3], genesets.draw(kept, NAMES, 5, ["S4", "S5"], 3, "here"))
+    assert np.array_equal(genesets.draw(kept, NAMES, 99, [], 0, "here"), kept)
+
+
+def test_sets_that_cannot_be_drawn():
+    kept = np.ones(20, bool)
+    with pytest.raises(UserError, match=r"^here.keep_sets: 'S44' is not defined \(did you mean"):
+        genesets.draw(kept, NAMES, 5, ["S44"], 0, "here")
+    with pytest.raises(UserError, match=r"^here.n_sets: 2 is fewer than the 3 sets of keep_sets"):
+        genesets.draw(kept, NAMES, 2, ["S1", "S2", "S3"], 0, "here")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from factorbench import contracts, tables
 from factorbench.plots import accuracy, pathways, runtime, scatter, style
+from factorbench.words import duration, times
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_rgba
 
@@ -88,7 +89,7 @@ def test_scatter_names_classes_run_and_terms_passed_over(cells):
 def test_scatter_without_a_term_says_so(cells):
     figure = scatter.plot({"cells": cells(["GONE"], ["A"])}, SCATTER, toy.config())
     assert "Nothing to draw" in texts(figure)
-    assert "GONE was filtered out" in texts(figure)
+    assert "GONE is not among the gene sets kept" in texts(figure)
 
 
 def panels(figure):
@@ -191,7 +192,7 @@ def test_accuracy_shows_a_factor_that_is_off_as_hollow():
 
 def test_accuracy_names_what_is_missing_and_why():
     written = texts(accuracy.plot(accuracies(), ACCURACY, toy.config()))
-    assert "filtered out, too few of its genes are among those selected: GONE." in written
+    assert "not among the gene sets kept: GONE." in written
     assert "Slow model has no factor B." in written
     assert "PCA has none of these factors." in written
 
@@ -333,7 +334,7 @@ def test_pathways_stand_beside_the_published_list():
     assert {name: tuple(line[0].get_ydata()) for name, line in links.items() if line} == {"A": (1, 0), "B": (0, 2)}
     written = texts(figure)
     for text in (
-        *("filtered out", "switched off", "our rank 4", "3 of the 5 published are among our first 5"),
+        *("not kept", "switched off", "our rank 4", "3 of the 5 published are among our first 5"),
         *("from the 5 gene sets kept, 3.2 would be (p = 1)", "over the 4 published that were kept: 0.33"),
     ):
         assert text in written
@@ -379,7 +380,7 @@ def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, anything):
     lacking = copy.deepcopy(config)
     lacking["datasets"]["toy"] |= {"missing": ["C51", "C52", 141], "hold_out": {"share": 0.2}, "n_cells": 5000}
     sentence = (
-        "Toy cells: without samples C51, C52, 141 (not available), a stratified subset of 5,000 cells, fitted without "
+        "Toy cells: without samples C51, C52, 141 (not available), 5,000 cells, a stratified subset, fitted without "
         "the cells held out."
     )
     for number, (given, spec) in enumerate(anything[kind]):
@@ -434,14 +435,14 @@ def test_palettes_do_not_repeat(n):
     [(0.0321, "0.032 s"), (7.24, "7.2 s"), (42, "42 s"), (246, "4.1 min"), (12240, "3.4 h"), (129600, "1.5 d")],
 )
 def test_durations_as_people_say_them(seconds, text):
-    assert style.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("ratio", "text"), [(9.2e-5, "< 0.001×"), (0.0172, "0.017×"), (1.24, "1.2×"), (41.3, "41×"), (2203, "2,203×")]
 )
 def test_ratios_as_people_say_them(ratio, text):
-    assert style.times(ratio) == text
+    assert times(ratio) == text
 
 
 LONG = [

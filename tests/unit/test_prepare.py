@@ -33,6 +33,8 @@ SETTINGS = {
     "gene_sets": ["planted"],
     "min_genes": 5,
     "max_genes": None,
+    "n_sets": None,
+    "keep_sets": [],
     "prefixes": ["R_"],
     "symbols": "as_is",
     "orthologs": "",

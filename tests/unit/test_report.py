@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import compare, contracts, report, tables, words
+from factorbench import compare, contracts, findings, report, tables, words
 from factorbench.metrics import relevance, separation
 
 from tests.unit import metric_fixtures as toy
@@ -70,7 +70,15 @@ def world(tmp_path_factory):
     return folder, runs, [s[list(contracts.SCORE_COLUMNS)] for s in scores if len(s)]
 
 
-def page(world, tmp_path, config=None, keep=lambda run: True):
+def compared():
+    """One row of a paired comparison."""
+    row = dict.fromkeys(compare.COLUMNS, np.nan)
+    row |= {"dataset": "toy", "label": "condition=stimulated", "factor": "A", "method": "slow", "reference": "ae"}
+    row |= {"accuracy": 0.5, "reference_accuracy": 0.75, "difference": -0.25, "lower": -0.5, "upper": 0.0, "seeds": 3}
+    return pd.DataFrame([row | {"p": 0.0012, "p_corrected": 0.0034}])
+
+
+def page(world, tmp_path, config=None, keep=lambda run: True, **more):
     folder, runs, scores = world
     config = config or toy.config()
     config["figures"] = {
@@ -84,6 +92,8 @@ def page(world, tmp_path, config=None, keep=lambda run: True):
         "runtime": tables.runtime_table(runs, "ae", config["datasets"]),
         "separation": tables.separation_table(scores),
         "top_pathways": tables.top_pathways(scores, 3),
+        "comparisons": compared(),
+        **more,
     }
     for name, table in results.items():
         contracts.write_table(tmp_path / f"{name}.tsv", table)
@@ -143,12 +153,12 @@ def test_it_says_so_when_every_run_finished(world, tmp_path):
 
 def test_what_was_compared_on_what(world, tmp_path):
     text = Page(page(world, tmp_path)[0]).text
-    for words in (
+    for said in (
         *("120 cells, 12 genes, 3 gene sets, mouse", "125 raw → 120 with counts", "doi:10.1000/toy", "CC BY 4.0"),
         *("4 genes had counts in one class of condition only", "1 of them are in gene sets", "numpy 2.0"),
         *("Quick 1, cpu, 1 thread: 6 runs", "factorbench aaaaaaaaaaaa (with local changes)"),
     ):
-        assert words in text
+        assert said in text
 
 
 def test_text_from_data_is_escaped(world, tmp_path):
@@ -166,7 +176,7 @@ def test_text_from_data_is_escaped(world, tmp_path):
 
 def test_methods_that_did_not_meet_a_dataset_are_named():
     runs = pd.DataFrame({"dataset": ["toy", "toy", "big"], "method": ["ae", "slow", "ae"]})
-    assert report.absent(runs) == {"toy": [], "big": ["slow"]}
+    assert findings.absent(runs) == {"toy": [], "big": ["slow"]}
 
 
 def test_what_was_left_out_of_figures_is_said(world, tmp_path):

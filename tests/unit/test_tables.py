@@ -295,7 +295,7 @@ def test_cells_take_the_first_term_that_is_on_and_say_what_was_passed_over(found
     assert set(table["x_term"]) == {"A"}
     assert set(table["y_term"]) == {"B"}
     assert set(table["note"]) == {
-        "y axis: GONE was filtered out (too few genes); C was switched off by the method"
+        "y axis: GONE is not among the gene sets kept; C was switched off by the method"
     }  # fmt: skip
 
 
@@ -305,7 +305,7 @@ def test_cells_without_any_term_left_are_kept_without_scores(found, tmp_path):
     assert len(table) == data.n_obs
     assert table["x"].isna().all()
     assert table["x_term"].isna().all()
-    assert table["note"].iloc[0] == "x axis: GONE was filtered out (too few genes); no term is left"
+    assert table["note"].iloc[0] == "x axis: GONE is not among the gene sets kept; no term is left"
 
 
 def test_cells_without_a_label_are_of_an_unknown_class(found, tmp_path):

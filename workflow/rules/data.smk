@@ -77,8 +77,7 @@ rule prepare:
 rule describe:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
-        gene_sets=gene_set_files,
-        code=code("describe.py"),
+        code=code("describe.py", "labels.py"),
     output:
         "results/data/{dataset}/description.txt",
     log:

@@ -33,9 +33,9 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     -------
     dict
         As the schema says, and beside it: ``raw`` and ``group`` of each dataset (the datasets whose raw file and whose
-        downloads it shares), its ``gene_sets`` as a list with their ``prefixes``, its ``missing`` samples; ``budget``
-        and ``timeout`` in seconds; parameters of readers, methods, metrics complete; ``left_out``, what is configured
-        and not shown.
+        folder of downloads it shares), its ``gene_sets`` as a list with their ``prefixes``, its ``missing`` samples;
+        ``budget`` and ``timeout`` in seconds; parameters of readers, methods, metrics complete; ``left_out``, what is
+        configured and not shown.
 
     Raises
     ------
@@ -62,6 +62,7 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     for name, dataset in config["datasets"].items():
         dataset.update(shared[name])
         resolve_dataset(name, dataset, config, f"{where}: datasets.{name}")
+    check_files(config["datasets"], f"{where}: datasets")
     for name, method in config["methods"].items():
         at = f"{where}: methods.{name}"
         spec = named("method", method["use"], f"{at}.use")
@@ -141,7 +142,7 @@ def named(kind: str, name: str, where: str) -> Any:
 
 
 def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """Entries with ``from`` completed by what they inherit, and whose files and raw data each of them shares."""
+    """Entries with ``from`` completed by what they inherit, and whose folder of files and whose raw data it shares."""
     entries: dict[str, Any] = {}
     shared: dict[str, dict[str, str]] = {}
 
@@ -157,7 +158,7 @@ def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[
             complete(parent, (*chain, name))
             entries[name] = {**entries[parent], **entry}
             shared[name] = {
-                "group": name if "files" in entry else shared[parent]["group"],
+                "group": shared[parent]["group"],
                 "raw": name if any(key in entry for key in RAW_KEYS) else shared[parent]["raw"],
             }
 
@@ -188,6 +189,17 @@ def resolve_dataset(name: str, dataset: dict[str, Any], config: dict[str, Any], 
     for key, label in labels.items():
         if label:
             refer(label, dataset["labels"], f"{where}.{key}")
+
+
+def check_files(datasets: dict[str, Any], where: str) -> None:
+    """Raise a `UserError` if two files would lie under one name: datasets made from one another share a folder."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for name, dataset in datasets.items():
+        for key, file in dataset["files"].items():
+            at = f"{where}.{name}.files.{key}"
+            first, sha256 = found.setdefault((dataset["group"], file["name"]), (at, file["sha256"]))
+            if sha256 != file["sha256"]:
+                raise UserError(f"{at}: {first} has this name and another sha256; rename one of the files")
 
 
 def leave_out(dataset: dict[str, Any], where: str) -> None:

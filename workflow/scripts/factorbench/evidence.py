@@ -62,7 +62,7 @@ def scores_by_seed(
     """
     here = runs_of(results, dataset, method, results["scores"])
     if factor and not (here["factor"] == factor).any():
-        raise NotTested(f"{factor} is no factor there (too few of its genes are among those selected)")
+        raise NotTested(f"{factor} is no factor there, the set is not among those kept")
     if label and not (here["label"] == label).any():
         raise NotTested(f"no cells to tell {label} from")
     rows = here[(here["metric"] == metric) & (here["factor"] == factor)]
@@ -204,7 +204,7 @@ def _margins(
         mine = found[settings["method"]]
         rows += [(term, other, s, mine[s] - found[other][s]) for other in settings["others"] for s in seeds]
     if not rows:
-        raise NotTested(f"{', '.join(terms)}: no factor there (too few of the genes are among those selected)")
+        raise NotTested(f"{', '.join(terms)} is no factor there, the set is not among those kept")
     return pd.DataFrame(rows, columns=["term", "other", "seed", "margin"]), details, absent
 
 

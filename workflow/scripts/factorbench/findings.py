@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import registry
-from .plots.style import duration, times
-from .words import interval, percent
+from .words import duration, interval, percent, times
 
 
 def board(

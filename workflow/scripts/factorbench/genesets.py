@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from .contracts import UserError
+from .registry import refer
 
 GeneSets = dict[str, list[str]]
 """Names of gene sets and their genes, both in the order of the file."""
@@ -104,6 +105,28 @@ def filter_by_size(mask: sparse.spmatrix, min_genes: int, max_genes: int | None 
     """Which sets (columns of ``mask``) have between ``min_genes`` and ``max_genes`` genes, bool, shape (n_sets,)."""
     sizes = np.asarray(mask.sum(axis=0)).ravel()
     return (sizes >= min_genes) & (sizes <= (np.inf if max_genes is None else max_genes))
+
+
+def draw(
+    kept: np.ndarray, names: Sequence[str], n_sets: int, always: Sequence[str], seed: int, where: str
+) -> np.ndarray:
+    """``n_sets`` of the ``kept`` sets at random, those of ``always`` that are kept among them, bool, shape (n_sets,).
+
+    Raises
+    ------
+    UserError
+        If a name of ``always`` is no set's, or more of them are kept than ``n_sets``.
+    """
+    names = pd.Index(names)
+    for name in always:
+        refer(name, names, f"{where}.keep_sets")
+    first = kept & names.isin(always)
+    if first.sum() > n_sets:
+        raise UserError(f"{where}.n_sets: {n_sets} is fewer than the {first.sum()} sets of keep_sets; raise it")
+    others = np.random.default_rng(seed).permutation(np.flatnonzero(kept & ~first))
+    chosen = first.copy()
+    chosen[others[: n_sets - first.sum()]] = True
+    return chosen
 
 
 def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5, alike: bool = True) -> list[tuple[str, str]]:

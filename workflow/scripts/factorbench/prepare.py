@@ -22,7 +22,7 @@ from .labels import HELD_OUT, check_classes, check_donors, hold_out, read_contra
 
 SETTINGS = (
     *("n_cells", "subset_seed", "min_cells", "zeroed_by", "target_sum", "hvg_flavor", "n_top_genes"),
-    *("gene_sets", "prefixes", "min_genes", "max_genes", "symbols", "orthologs"),
+    *("gene_sets", "prefixes", "min_genes", "max_genes", "n_sets", "keep_sets", "symbols", "orthologs"),
 )
 PROVENANCE = ("organism", "doi", "licence", "citation")
 
@@ -296,6 +296,9 @@ def annotate(data: AnnData, sets: genesets.GeneSets, genes: pd.Index, settings: 
             f"the {data.n_vars} selected genes (the largest has {member.sum(axis=0).max()}); "
             f"change min_genes, max_genes or n_top_genes"
         )
+    if settings["n_sets"] is not None:
+        chosen = settings["keep_sets"], settings["subset_seed"]
+        kept = genesets.draw(kept, list(sets), settings["n_sets"], *chosen, where)
     annotated = member[:, kept].getnnz(axis=1) > 0
     data = data[:, annotated].copy()
     data.varm["mask"] = member[annotated][:, kept].toarray()

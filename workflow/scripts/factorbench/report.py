@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 
 from . import findings, registry, tables
-from .plots.style import duration, times
-from .words import count, minutes, number, percent, plural
+from .words import count, duration, minutes, number, percent, plural, times
 
 STATUS_WORDS = {
     "ok": "finished",
@@ -70,8 +69,8 @@ def context(
     config
         The resolved config.
     results
-        The tables ``runs``, ``runtime``, ``separation``, ``top_pathways``, ``comparisons`` and ``scores``; ``claims`` where
-        the config has any.
+        The tables ``runs``, ``runtime``, ``separation``, ``top_pathways``, ``comparisons`` and ``scores``; ``claims``
+        where the config has any.
     records
         For each dataset that was run, its preparation (`read_record`).
     figures

@@ -110,11 +110,12 @@ def runtime_table(
 
 
 def extent(dataset: dict[str, Any]) -> str:
-    """How much of a dataset its runs see: ``full``, or what applies of ``part``, ``subset`` and ``held out``.
+    """How much of a dataset its runs see: ``full``, or what applies.
 
-    ``part``: samples are missing; ``subset``: cells were drawn; ``held out``: cells were kept from the fit.
+    ``part``: samples are missing; ``subset``: cells were drawn; ``some sets``: gene sets were drawn; ``held out``: some
+    cells were kept from the fit.
     """
-    words = {"part": "missing", "subset": "n_cells", "held out": "hold_out"}
+    words = {"part": "missing", "subset": "n_cells", "some sets": "n_sets", "held out": "hold_out"}
     return ", ".join(word for word, key in words.items() if dataset.get(key)) or "full"
 
 
@@ -379,5 +380,5 @@ def choose_term(terms: list[str], active: dict[str, bool], sets: set[str]) -> tu
         if active.get(term):
             return term, passed
         why = "was switched off by the method" if term in active else "is not a factor of this run"
-        passed.append(f"{term} {why if term in active or term in sets else 'was filtered out (too few genes)'}")
+        passed.append(f"{term} {why if term in active or term in sets else 'is not among the gene sets kept'}")
     return "", passed

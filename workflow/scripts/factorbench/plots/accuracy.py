@@ -170,7 +170,7 @@ def absences(
     prefix = f"{where}: " if where else ""
     sentences = []
     if gone:
-        sentences.append(f"{prefix}filtered out, too few of its genes are among those selected: {', '.join(gone)}.")
+        sentences.append(f"{prefix}not among the gene sets kept: {', '.join(gone)}.")
     for method in spec["methods"]:
         has = set(here.loc[here["method"] == method, "factor"]) - {""}
         lacking = [t for t in spec["terms"] if t in known and t not in has]

@@ -104,9 +104,9 @@ def draw_published(axes: Axes, ours: list[str], relevance: pd.Series, ranks: dic
 
 
 def place(rank: int | None, relevance: float) -> str:
-    """Where a term of the published list is in ours: ``our rank 34``, ``switched off``, ``filtered out``."""
+    """Where a term of the published list is in ours: ``our rank 34``, ``switched off``, ``not kept``."""
     if rank is None:
-        return "filtered out"
+        return "not kept"
     return f"our rank {rank}" if relevance > 0 else "switched off"
 
 

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..tables import STOPPED, TIMED
+from ..words import duration, times
 from . import style
 
 FINISHED, CUT = style.OKABE_ITO[0], style.OKABE_ITO[1]
@@ -106,8 +107,8 @@ def verdict(row: dict[str, Any]) -> str:
     if not row["seconds"] >= 0:
         return f"no time ({row['statuses']})"
     least, more = ("at least ", "≥ ") if row["bound"] == "at least" else ("", "")
-    ratio = f"  ({more}{style.times(row['ratio'])})" if row["ratio"] > 0 else ""
-    return f"{least}{style.duration(row['seconds'])}{ratio}"
+    ratio = f"  ({more}{times(row['ratio'])})" if row["ratio"] > 0 else ""
+    return f"{least}{duration(row['seconds'])}{ratio}"
 
 
 def legend(stopped: bool, published: bool) -> list[Line2D]:

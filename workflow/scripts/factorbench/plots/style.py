@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -81,23 +79,6 @@ def wrapped(name: str, width: int = 22) -> str:
     return "\n".join(textwrap.wrap(name.replace("_", " "), width, break_long_words=False)) or name
 
 
-def duration(seconds: float) -> str:
-    """``0.42 s``, ``7.2 s``, ``4.1 min``, ``3.4 h``, ``1.5 d``: seconds as people say them."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    for limit, unit, name in ((3600, 60, "min"), (86400, 3600, "h"), (float("inf"), 86400, "d")):
-        if seconds < limit:
-            return f"{seconds / unit:.1f} {name}"
-    raise ValueError(f"not a duration: {seconds}")
-
-
-def times(ratio: float) -> str:
-    """``< 0.001×``, ``0.017×``, ``1.2×``, ``41×``: a ratio with two digits, and all of those before the point."""
-    if ratio < 0.001:
-        return "< 0.001×"
-    return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.2g}×"
-
-
 def heading(figure: Figure, title: str, below: str = "") -> None:
     """The title of a figure, and in grey below it what it shows (leave 0.8 inches free for both)."""
     height = figure.get_size_inches()[1]
@@ -114,7 +95,9 @@ def caveats(config: dict[str, Any], datasets: list[str]) -> str:
             gone = entry["missing"]
             parts.append(f"without sample{'s' * (len(gone) > 1)} {', '.join(map(str, gone))} (not available)")
         if entry.get("n_cells"):
-            parts.append(f"a stratified subset of {entry['n_cells']:,} cells")
+            parts.append(f"{entry['n_cells']:,} cells, a stratified subset")
+        if entry.get("n_sets"):
+            parts.append(f"{entry['n_sets']} of the gene sets, drawn at random")
         if entry.get("hold_out"):
             parts.append("fitted without the cells held out")
         if parts:
