@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import compare, contracts, findings, report, tables, words
+from factorbench import claims, compare, contracts, findings, report, tables, words
 from factorbench.metrics import relevance, separation
 
 from tests.unit import metric_fixtures as toy
@@ -206,3 +206,88 @@ def test_versions_that_differ_between_runs_are_all_named():
     runs = tables.runs_table([toy.run(versions={"numpy": v}, git_commit=None) for v in ("2.0", "1.26")])
     assert report.versions(runs) == {"numpy": "1.26, 2.0"}
     assert json.loads(runs["versions"].iloc[0]) == {"numpy": "2.0"}
+
+
+def claim(**more):
+    row = dict.fromkeys(claims.COLUMNS)
+    row |= {"claim": "one", "where": "Figure 1", "says": "A & B differ.", "verdict": "reproduced"}
+    row |= {"taken_as": "a difference above <0>", "why": "claimed above 0", "discussion": "It is so. It was so."}
+    row |= {"dataset": "toy", "missing": None}
+    return row | more
+
+
+def test_claims_that_fail_are_as_plain_as_those_that_hold(world, tmp_path):
+    table = pd.DataFrame(
+        [
+            claim(runs="ae/0, ae/1"),
+            claim(claim="two", verdict="not reproduced", says="It <b>fails</b>."),
+            claim(claim="three", verdict="not tested", missing="S1, S2"),
+        ]
+    )
+    html, _ = page(world, tmp_path, claims=table)
+    text = Page(html).text
+    assert "1 reproduced 1 not reproduced 1 not tested" in text
+    assert "Figure 1 A & B differ. It is so. It was so. Taken as: a difference above <0>. Claimed above 0." in text
+    assert "From runs on Toy cells: ae/0, ae/1." in text
+    assert "It <b>fails</b>." in text
+    assert "Without samples S1, S2, which were not available." in text
+    shown = [html.count(f'<span class="verdict {kind}">{words}</span>') for kind, words in VERDICTS.items()]
+    assert shown == [1, 1, 1]
+    assert "The paper's claims" not in Page(page(world, tmp_path)[0]).text
+
+
+VERDICTS = {"yes": "reproduced", "no": "not reproduced", "open": "not tested"}
+
+
+def test_methods_are_compared_on_the_same_cells(world, tmp_path):
+    text = Page(page(world, tmp_path)[0]).text
+    assert "A Slow model 50.0 % 75.0 % -25.0 -50.0 to +0.0 3 0.0012 0.0034" in text
+
+
+def measured(*rows, dataset="toy"):
+    keys = ("method", "seed", "metric", "factor", "label", "split", "value", "upper", "n")
+    table = pd.DataFrame([dict(zip(keys, row, strict=True)) for row in rows])
+    return table.assign(dataset=dataset, lower=np.nan, status="ok")[list(contracts.SCORE_COLUMNS)]
+
+
+def test_a_best_factor_stands_beside_chance_donors_and_other_seeds():
+    asked = "condition=stimulated"
+    found = measured(
+        ("ae", 0, "best_accuracy", "A", asked, "train", 0.9, np.nan, 100),
+        ("ae", 1, "best_accuracy", "A", asked, "train", 0.8, np.nan, 100),
+        ("ae", 2, "best_accuracy", "B", asked, "train", 0.95, np.nan, 100),
+        *(("ae", s, "null_accuracy", "", asked, "train", 0.5, 0.55, 99) for s in range(3)),
+        *(("ae", s, "p_accuracy", "", asked, "train", p, np.nan, 99) for s, p in enumerate((0.01, 0.03, 0.02))),
+        *(("ae", s, "accuracy", "A", asked, "donor", 0.7, np.nan, 100) for s in range(3)),
+        ("ae", np.nan, "score_agreement", "A", "", "", 0.66, np.nan, 3),
+        ("ae", np.nan, "top_agreement", "", "", "", 0.5, np.nan, 3),
+    )
+    (row,) = findings.certainty(tables.over_seeds(found), found, {"toy": {}}, {"ae": "AE"})["toy"]
+    assert (row["factor"], row["of"]) == ("A", "2 of 3")
+    np.testing.assert_allclose(
+        [row[key] for key in ("accuracy", "chance", "p", "donor", "scores", "top")],
+        [0.85, 0.55, 0.03, 0.7, 0.66, 0.5],
+    )
+    assert row["active"] is None
+
+
+def test_new_cells_are_judged_beside_a_model_that_saw_them():
+    asked = "condition=stimulated"
+    found = measured(
+        *(
+            ("ae", s, "projected_accuracy", "A", asked, split, value, np.nan, 40)
+            for s in range(2)
+            for split, value in (("seen", 0.9), ("held_out", 0.8 + s / 10), ("saw_them", 0.88))
+        ),
+        ("ae", 0, "score_correlation", "A", "", "held_out", 0.9, np.nan, 40),
+        ("ae", 0, "score_correlation", "B", "", "held_out", 0.5, np.nan, 40),
+        ("ae", 0, "score_correlation", "A", "", "seen", 0.95, np.nan, 60),
+    )
+    facts = {"held_out": {"cells": 40}, "contrast": {"label": "condition", "positive": "stimulated"}}
+    means = tables.over_seeds(found)
+    (row,) = findings.new_cells(means, {"toy": facts}, ["GONE", "A"], {"ae": "AE", "slow": "Slow"})["toy"]
+    np.testing.assert_allclose(
+        [row[key] for key in ("seen", "held_out", "saw_them", "alike_held_out", "all_held_out", "alike_seen")],
+        [0.9, 0.85, 0.88, 0.9, 0.7, 0.95],
+    )
+    assert findings.new_cells(means, {"toy": facts | {"held_out": None}}, ["A"], {"ae": "AE"}) == {}

@@ -56,7 +56,7 @@ def planted_counts(n_cells: int = 300, n_sets: int = 6, size: int = 20, seed: in
     """Raw counts with a planted answer, as a lab would have them: AnnData and the lines of a GMT file.
 
     Genes of SET_0 are up in stimulated cells, those of SET_1 in cells of type B; genes of the other sets and as many
-    genes in no set follow neither.
+    genes in no set follow neither. Cells are of four persons, who do not differ.
     """
     import anndata
     import pandas as pd
@@ -73,6 +73,7 @@ def planted_counts(n_cells: int = 300, n_sets: int = 6, size: int = 20, seed: in
     data.obs_names = [f"CELL{i}" for i in range(n_cells)]
     data.var_names = [f"GENE{i}" for i in range(n_genes)]
     data.obs["stim"], data.obs["type"] = pd.Categorical(condition), pd.Categorical(cell_type)
+    data.obs["person"] = pd.Categorical([f"P{i % 4}" for i in range(n_cells)])
     names = data.var_names
     sets = [f"SET_{k}\thttps://example.org\t" + "\t".join(names[k * size : (k + 1) * size]) for k in range(n_sets)]
     return data, "\n".join(sets) + "\n"
@@ -83,22 +84,51 @@ def local(path: Path) -> dict:
     return {"name": path.name, "sha256": sha256(path), "sources": [str(path)]}
 
 
+CLAIMS = """
+claims:
+  - id: true_one
+    where: Figure 1
+    says: SET_0 tells stimulated from control cells.
+    dataset: planted
+    test: {auroc: {method: ae, term: SET_0, label: condition=stimulated, at_least: 0.9}}
+    taken_as: an AUROC of 0.9 or more
+    differs: Nothing differs from <what> was planted.
+  - id: false_one
+    where: Figure 2
+    says: SET_1 tells stimulated from control cells.
+    dataset: planted
+    test: {auroc: {method: ae, term: SET_1, label: condition=stimulated, at_least: 0.9}}
+    taken_as: an AUROC of 0.9 or more
+    differs: SET_1 was planted for cells of type B.
+  - id: open_one
+    where: Table 1
+    says: Elsewhere it is so too.
+    dataset: elsewhere
+    test: {auroc: {method: ae, term: SET_0, label: condition=stimulated, at_least: 0.9}}
+    taken_as: an AUROC of 0.9 or more
+    differs: There are no such data.
+"""
+
+
 def planted_config(folder: Path) -> dict:
     """A config of all methods on planted data, written to ``folder``."""
     data, gmt = planted_counts()
     data.write_h5ad(folder / "planted.h5ad")
     (folder / "planted.gmt").write_text(gmt)
+    (folder / "claims.yaml").write_text(CLAIMS)
     small = {"epochs": 40, "batch_size": 32, "hidden": [32], "learning_rate": 0.003}
     return {
         "datasets": {
             "planted": {
                 "title": "Planted & <b>true</b>",
                 "files": {"counts": local(folder / "planted.h5ad")},
-                "labels": {"condition": "stim", "cell_type": "type"},
+                "labels": {"condition": "stim", "cell_type": "type", "donor": "person"},
                 "contrast": {"label": "condition", "positive": "stimulated"},
+                "donor": "donor",
                 "zeroed_by": "condition",
                 "n_top_genes": 200,
-            }
+            },
+            "planted_new": {"from": "planted", "title": "Planted, a part not seen", "hold_out": {"share": 0.25}},
         },
         "gene_sets": {"sets": {"file": local(folder / "planted.gmt"), "min_genes": 5}},
         "methods": {
@@ -112,6 +142,7 @@ def planted_config(folder: Path) -> dict:
         "runs": [
             {"datasets": ["planted"], "methods": ["ae", "random_mask"], "seeds": [0, 1]},
             {"datasets": ["planted"], "methods": ["fsclvm", "impatient", "gene_set_mean", "pca"]},
+            {"datasets": ["planted_new"], "methods": ["ae", "fsclvm"]},
         ],
         "figures": {
             "scatter": {
@@ -128,8 +159,10 @@ def planted_config(folder: Path) -> dict:
                 "methods": ["ae", "random_mask", "fsclvm"],
                 "terms": ["SET_0", "SET_1", "SET_99"],
             },
-            "runtime": {"kind": "runtime", "datasets": ["planted"]},
+            "runtime": {"kind": "runtime", "datasets": ["planted", "planted_new"]},
+            "all": {"kind": "standard", "dataset": "planted", "method": "ae"},
         },
+        "claims": str(folder / "claims.yaml"),
     }
 
 

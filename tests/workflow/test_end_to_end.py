@@ -10,16 +10,19 @@ from factorbench import contracts
 
 from tests.workflow.conftest import jobs_of, local, planted_counts
 
+STANDARD = ["condition", "cell_type", "condition_by_cell_type", "accuracy", "pathways", "runtime"]
+
 
 @pytest.fixture(scope="session")
 def scores(finished):
     table = contracts.read_table(finished.result("tables/scores.tsv"))
-    contracts.check_scores(table)
+    contracts.check_scores(table.drop(columns="missing"))
     return table
 
 
 def accuracy(scores, method, factor, label="condition=stimulated", split="cv"):
     rows = scores[(scores["metric"] == "accuracy") & (scores["method"] == method) & (scores["factor"] == factor)]
+    rows = rows[rows["dataset"] != "planted_new"]
     return rows[(rows["label"] == label) & (rows["split"] == split)]["value"].mean()
 
 
@@ -40,13 +43,60 @@ def test_every_run_has_a_row_that_says_how_it_ended(finished):
     assert set(runs.loc["ae", "status"]) == {"ok"}
     assert runs.loc["impatient", "status"] == "budget"
     assert runs.loc["impatient", "reason"]
-    runtime = contracts.read_table(finished.result("tables/runtime.tsv")).set_index("method")
-    assert runtime.loc["ae", "ratio"] == 1
-    assert runtime.loc["impatient", "bound"] == "at least"
+    runtime = contracts.read_table(finished.result("tables/runtime.tsv")).set_index(["dataset", "method"])
+    assert runtime.loc[("planted", "ae"), "ratio"] == 1
+    assert runtime.loc[("planted", "impatient"), "bound"] == "at least"
+    assert runtime.loc[("planted_new", "ae"), "extent"] == "held out"
+
+
+def test_cells_that_were_not_seen_are_projected_where_that_is_possible(finished, scores):
+    runs = contracts.read_table(finished.result("tables/runs.tsv")).set_index(["dataset", "method"])
+    assert runs.loc[("planted_new", "fsclvm"), "status"] == "not_applicable"
+    assert runs.loc[("planted_new", "fsclvm"), "fit_seconds"] == 0
+    rows = scores[(scores["dataset"] == "planted_new") & (scores["label"] == "condition=stimulated")]
+    rows = rows[(rows["metric"] == "projected_accuracy") & (rows["factor"] == "SET_0")].set_index("split")
+    assert rows.loc["held_out", "n"] == 75
+    assert rows.loc["seen", "n"] == 225
+    assert rows["value"].loc[["seen", "held_out", "saw_them"]].min() > 0.9
+
+
+def test_an_accuracy_is_read_against_chance_donors_seeds_and_other_methods(finished, scores):
+    here = scores[(scores["dataset"] == "planted") & (scores["method"] == "ae")]
+    chance = here[here["metric"] == "null_accuracy"]
+    best = here[here["metric"] == "best_accuracy"]
+    assert set(best["factor"]) == {"SET_0"}
+    assert chance["upper"].max() < best["value"].min()
+    assert set(here.loc[here["metric"] == "p_accuracy", "value"].round(6)) == {round(1 / 101, 6)}
+    assert accuracy(scores, "ae", "SET_0", split="donor") > 0.9
+    agreement = here[(here["metric"] == "score_agreement") & (here["factor"] == "SET_0")]
+    assert agreement["seed"].isna().all()
+    assert agreement["value"].iloc[0] > 0.8
+    table = contracts.read_table(finished.result("tables/comparisons.tsv")).set_index(["method", "factor"])
+    assert set(table["reference"]) == {"ae"}
+    assert table.loc[("random_mask", "SET_0"), "difference"] < -0.1
+    assert table.loc[("random_mask", "SET_0"), "p_corrected"] < 0.05
+    assert table.loc[("gene_set_mean", "SET_0"), "p_corrected"] > 0.05
+
+
+def test_claims_are_held_against_the_tables(finished):
+    claims = contracts.read_table(finished.result("tables/claims.tsv")).set_index("claim")
+    assert claims["verdict"].to_dict() == {
+        "true_one": "reproduced",
+        "false_one": "not reproduced",
+        "open_one": "not tested",
+    }
+    assert claims.loc["true_one", "runs"] == "ae/0, ae/1"
+    page = finished.result("report.html").read_text()
+    for claim in claims.itertuples():
+        assert claim.says in page
+    assert "Nothing differs from &lt;what&gt; was planted" in page
+    assert "claims: 1 reproduced, 1 not reproduced, 1 not tested" in finished.printed
 
 
 def test_figures_can_be_read_by_eye_and_by_machine(finished):
-    for name in finished.config["figures"]:
+    names = {*finished.config["figures"], *(f"all_{kind}" for kind in STANDARD)} - {"all"}
+    assert {path.stem for path in finished.result("figures").glob("*.png")} == names
+    for name in names:
         assert finished.result(f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
         assert xml.parse(finished.result(f"figures/{name}.svg")).getroot().tag.endswith("svg")
     assert (

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 import yaml
-from factorbench import registry
+from factorbench import config as settings
+from factorbench import registry, schema
 
 from tests.planted import ROOT
 from tests.workflow.conftest import jobs_of
@@ -64,13 +65,34 @@ def test_every_preset_can_be_planned_from_nothing(preset, tmp_path):
 def test_documents_name_only_what_exists():
     """Paths and make targets in the documents, and every registered part in the README."""
     makefile = (ROOT / "Makefile").read_text()
-    for name in ("README.md", "CONTRIBUTING.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/datasets.md"):
         text = (ROOT / name).read_text()
         for target in re.findall(r"`make ([a-z-]+)", text):
             assert re.search(rf"^{target}:", makefile, re.M), f"{name}: make {target}"
-        for path in re.findall(r"`((?:workflow|envs|profiles|tests)/[\w./-]+)`", text):
+        for path in re.findall(r"`((?:workflow|envs|profiles|tests|docs)/[\w./-]+)`", text):
             assert {"NAME", "mine"} & {*re.split(r"[/.]", path)} or (ROOT / path).exists(), f"{name}: {path}"
     readme = (ROOT / "README.md").read_text()
     for kind in ("method", "metric"):
         for part in registry.names(kind):
             assert f"`{part}`" in readme, f"README.md: {kind} {part}"
+    guide = (ROOT / "docs/datasets.md").read_text()
+    for part in registry.names("reader"):
+        assert f"`{part}`" in guide, f"docs/datasets.md: reader {part}"
+
+
+def test_the_guide_to_datasets_says_what_the_config_takes():
+    """Its entry and its runs and figures, as they stand there, are accepted."""
+    guide = (ROOT / "docs/datasets.md").read_text().replace("<sha256sum mine.h5ad>", "a" * 64)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.S)]
+    assert [list(block) for block in blocks] == [["datasets"], ["runs", "figures"]]
+    config["datasets"] |= blocks[0]["datasets"]
+    resolved = settings.resolve(config | blocks[1])
+    assert "mine_condition_by_cell_type" in resolved["figures"]
+    examples = re.findall(r"`([{a-z_]\w*:? .*?)`", guide)
+    assert examples
+    for example in examples:
+        keys = yaml.safe_load(example)
+        known = schema.read("config")["$defs"]["dataset"]["properties"]
+        if isinstance(keys, dict) and "kind" not in keys:
+            assert set(keys) <= set(known), example

@@ -94,9 +94,13 @@ def comparisons(
 
 
 def certainty(
-    means: pd.DataFrame, datasets: dict[str, dict[str, Any]], titles: dict[str, str]
+    means: pd.DataFrame, scores: pd.DataFrame, datasets: dict[str, dict[str, Any]], titles: dict[str, str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """How far the best factor of each method can be trusted: chance, donors left out, other seeds."""
+    """How far the best factor of each method can be trusted: chance, donors left out, other seeds.
+
+    ``means`` are those over seeds of ``scores``.
+    """
+    chance = scores[scores["metric"] == "null_accuracy"].groupby(["dataset", "method"])["upper"].max()
     found = {}
     for name in datasets:
         rows = []
@@ -113,10 +117,8 @@ def certainty(
                     "factor": factor,
                     "of": f"{int(best['seeds'].iloc[0])} of {int(best['seeds'].sum())}",
                     "accuracy": best["mean"].iloc[0],
-                    "null": _value(here, "null_accuracy"),
-                    "null_upper": _value(here, "null_accuracy", "upper"),
+                    "chance": chance.get((name, method)),
                     "p": _value(here, "p_accuracy", "highest"),
-                    "permutations": _value(here, "null_accuracy", "n"),
                     "donor": donor["mean"].iloc[0] if len(donor) else None,
                     "scores": _value(here[here["factor"] == factor], "score_agreement"),
                     "active": _value(here, "active_agreement"),

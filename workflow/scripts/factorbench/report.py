@@ -104,7 +104,7 @@ def context(
         "separation": findings.by_dataset(findings.contrast_first(results["separation"], datasets), datasets),
         "pathways": findings.pathways(results["top_pathways"]),
         "comparisons": findings.comparisons(results["comparisons"], terms, datasets),
-        "certainty": findings.certainty(means, datasets, titles),
+        "certainty": findings.certainty(means, results["scores"], datasets, titles),
         "new_cells": findings.new_cells(means, datasets, terms, titles),
         "machines": machines(runs),
         "versions": versions(runs),
