@@ -103,6 +103,7 @@ def test_samples_that_cannot_be_had_are_left_out_and_named_everywhere(bench):
     }
     bench.config["runs"] = [{"datasets": ["two"], "methods": ["gene_set_mean", "pca"], "seeds": [0, 1]}]
     bench.config["figures"] = {"all": {"kind": "standard", "dataset": "two", "method": "gene_set_mean"}}
+    bench.config["claims"] = ""
     bench.write_config(bench.config)
     printed = bench.snakemake(check=False)
     (line,) = {line for line in printed.splitlines() if line.startswith("error: ")}
