@@ -17,6 +17,7 @@ from factorbench.metrics import (
     sparsity,
     stability,
 )
+from factorbench.metrics._questions import questions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -452,3 +453,11 @@ def test_a_factor_that_turns_its_sign_is_as_stable(data, factors):
     turned.obsm["scores"] = -turned.obsm["scores"]
     table = stability.score(data, [factors, turned], {}).query("metric == 'score_agreement' and factor == 'A'")
     assert table["value"].item() == pytest.approx(1)
+
+
+def test_the_contrast_is_asked_first_whatever_the_order_of_labels():
+    data = toy.prepared()
+    record = json.loads(data.uns["factorbench"])
+    record["labels"] = {"cell_type": "cell_type", "condition": "condition"}
+    data.uns["factorbench"] = json.dumps(record)
+    assert [names for _, names, _ in questions(data)][0] == ["condition=stimulated"]

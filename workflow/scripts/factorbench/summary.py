@@ -14,7 +14,7 @@ from .contracts import read_table
 
 
 def summary(results: Path) -> str:
-    """A short table of time and best separating factor by dataset and method, and the path of the report."""
+    """A short table of time and best separating factor by dataset and method, the claims, the path of the report."""
     if not (results / "report.html").exists():
         return f"no report yet in {results}"
     runtime = read_table(results / "tables" / "runtime.tsv")
@@ -35,6 +35,10 @@ def summary(results: Path) -> str:
     lines = pd.DataFrame(columns).to_string(index=False, justify="left")
     asked = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
     note = f"best factor: of all factors the one that tells best ({asked}), mean accuracy over seeds"
+    if (results / "tables" / "claims.tsv").exists():
+        claims = read_table(results / "tables" / "claims.tsv")
+        for verdict, names in claims.groupby("verdict", sort=False)["claim"]:
+            note += f"\nclaims {verdict}: {', '.join(names)}"
     return f"{lines}\n\n{note}\nreport: {(results / 'report.html').resolve()}"
 
 
