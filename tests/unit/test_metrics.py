@@ -460,4 +460,4 @@ def test_the_contrast_is_asked_first_whatever_the_order_of_labels():
     record = json.loads(data.uns["factorbench"])
     record["labels"] = {"cell_type": "cell_type", "condition": "condition"}
     data.uns["factorbench"] = json.dumps(record)
-    assert [names for _, names, _ in questions(data)][0] == ["condition=stimulated"]
+    assert next(names for _, names, _ in questions(data)) == ["condition=stimulated"]
