@@ -461,3 +461,10 @@ def test_the_contrast_is_asked_first_whatever_the_order_of_labels():
     record["labels"] = {"cell_type": "cell_type", "condition": "condition"}
     data.uns["factorbench"] = json.dumps(record)
     assert next(names for _, names, _ in questions(data)) == ["condition=stimulated"]
+
+
+def test_donors_are_no_question():
+    data = toy.prepared()
+    record = json.loads(data.uns["factorbench"])
+    data.uns["factorbench"] = json.dumps(record | {"donor": "cell_type"})
+    assert [names for _, names, _ in questions(data)] == [["condition=stimulated"]]

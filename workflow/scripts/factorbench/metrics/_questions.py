@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 def questions(data: AnnData) -> Iterator[tuple[np.ndarray, list[str], np.ndarray]]:
-    """For each label, the contrast's first: its cells (indices), names of its classes (``label=class``), bool (n_classes, n_cells).
+    """For each label, the contrast's first: its cells (indices), names of its classes (``label=class``), their cells.
+
+    The cells of classes are bool, shape (n_classes, n_cells).
 
     The contrast asks about its two classes only, every other label about each class against all others. A label with a
-    single class asks nothing.
+    single class asks nothing, nor do donors: they are what answers are tested on.
     """
     record = prepared_record(data)
     contrast = record["contrast"] or {"label": None}
-    for label in sorted(record["labels"], key=lambda name: name != contrast["label"]):
+    labels = [label for label in record["labels"] if label != record.get("donor")]
+    for label in sorted(labels, key=lambda name: name != contrast["label"]):
         values = data.obs[label].astype(object).map(str, na_action="ignore").to_numpy(object)
         known = ~pd.isna(values)
         classes = sorted(set(values[known]))
