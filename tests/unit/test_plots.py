@@ -379,9 +379,10 @@ def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, anything):
     config = toy.config()
     lacking = copy.deepcopy(config)
     lacking["datasets"]["toy"] |= {"missing": ["C51", "C52", 141], "hold_out": {"share": 0.2}, "n_cells": 5000}
+    lacking["datasets"]["toy"] |= {"n_sets": 40, "piece": True}
     sentence = (
-        "Toy cells: without samples C51, C52, 141 (not available), 5,000 cells, a stratified subset, fitted without "
-        "the cells held out."
+        "Toy cells: a piece of the data, without samples C51, C52, 141 (not available), 5,000 cells, a stratified "
+        "subset, 40 of the gene sets, drawn at random, fitted without the cells held out."
     )
     for number, (given, spec) in enumerate(anything[kind]):
         for entry, said in ((config, False), (lacking, True)):

@@ -98,6 +98,7 @@ def test_no_ratio_to_a_reference_that_was_stopped(through):
         ({"n_cells": None, "missing": ["C51"], "hold_out": None}, "part"),
         ({"n_cells": None, "missing": [], "hold_out": {"share": 0.2}}, "held out"),
         ({"n_cells": 500, "missing": ["C51"], "hold_out": {"share": 0.2}}, "part, subset, held out"),
+        ({"piece": True, "n_sets": 40}, "piece, some sets"),
     ],
 )
 def test_the_extent_says_all_that_keeps_cells_out(entry, words):

@@ -79,8 +79,8 @@ def context(
     runs, means = results["runs"], tables.over_seeds(results["scores"])
     titles = {name: method["title"] for name, method in config["methods"].items()}
     datasets = {name: dataset_facts(config, records[name], runs[runs["dataset"] == name]) for name in records}
-    boards = [findings.board(name, config, runs, means, datasets) for name in datasets]
-    boards = [b for b in boards if b]
+    whole = [name for name, facts in datasets.items() if not facts["held_out"]]
+    boards = [b for b in (findings.board(name, config, runs, means, datasets) for name in whole) if b]
     terms = findings.chosen_terms(config)
     used = [m for m in titles if m in set(runs["method"])]
     return {

@@ -112,10 +112,10 @@ def runtime_table(
 def extent(dataset: dict[str, Any]) -> str:
     """How much of a dataset its runs see: ``full``, or what applies.
 
-    ``part``: samples are missing; ``subset``: cells were drawn; ``some sets``: gene sets were drawn; ``held out``: some
-    cells were kept from the fit.
+    ``piece``: the files hold no more of the data; ``part``: samples are missing; ``subset``: cells were drawn;
+    ``some sets``: gene sets were drawn; ``held out``: some cells were kept from the fit.
     """
-    words = {"part": "missing", "subset": "n_cells", "some sets": "n_sets", "held out": "hold_out"}
+    words = {"piece": "piece", "part": "missing", "subset": "n_cells", "some sets": "n_sets", "held out": "hold_out"}
     return ", ".join(word for word, key in words.items() if dataset.get(key)) or "full"
 
 

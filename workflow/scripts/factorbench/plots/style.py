@@ -91,6 +91,8 @@ def caveats(config: dict[str, Any], datasets: list[str]) -> str:
     sentences = []
     for name in datasets:
         entry, parts = config["datasets"][name], []
+        if entry.get("piece"):
+            parts.append("a piece of the data")
         if entry.get("missing"):
             gone = entry["missing"]
             parts.append(f"without sample{'s' * (len(gone) > 1)} {', '.join(map(str, gone))} (not available)")
