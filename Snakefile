@@ -29,7 +29,11 @@ localrules:
     all,
     check_dataset,
     fetch,
-    sources,
+
+
+# Before the first job, every place is asked whether it has what the planned runs need.
+onstart:
+    ask_for_files()
 
 
 rule all:

@@ -297,8 +297,8 @@ def test_all_that_is_missing_is_named_at_once_one_line_a_source(server, tmp_path
         ("kang", entry("ftp.h5", "ftp://127.0.0.1:9/ftp.h5")),
         ("kang", entry("none.h5")),
     ]
-    seen, missing = sources.ask(files, [], tmp_path)
-    assert seen == {"liao/good.h5": f"{server.url}/good.h5", "liao/busy.h5": f"{server.url}/busy.h5"}
+    missing = sources.ask(files, [], tmp_path)
+    assert not [line for line in missing if "good.h5" in line or "busy.h5" in line]
     archive, page, dead, ftp, none = missing
     assert archive == (
         f"liao: C51.h5, C52.h5, C53.h5, ... (9 files): {url} answers HTTP 404; "
@@ -324,16 +324,9 @@ def test_what_is_near_is_not_asked_for_afar(server, tmp_path):
         ("liao", entry("b.txt", {"url": f"{server.url}/RAW.tar", "member": "b"})),
         ("liao", entry("c.txt", f"{server.url}/c.txt")),
     ]
-    seen, missing = sources.ask(files, [str(mirror)], resources)
-    assert missing == []
-    assert seen == {
-        "liao/a.txt": f"{mirror}/liao/a.txt",
-        "liao/b.txt": f"{mirror}/RAW.tar",
-        "liao/c.txt": str(resources / "liao" / "c.txt"),
-    }
+    assert sources.ask(files, [str(mirror)], resources) == []
     assert server.asked == []
-    seen, (line,) = sources.ask([("liao", entry("page.txt", f"{server.url}/x"))], [str(mirror)], resources)
-    assert seen == {}
+    (line,) = sources.ask([("liao", entry("page.txt", f"{server.url}/x"))], [str(mirror)], resources)
     assert f"put the file into {mirror}/liao/, or mend" in line
 
 
@@ -342,7 +335,7 @@ def test_nobody_is_waited_for_longer_than_the_deadline(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "DEADLINE", 0.2)
     monkeypatch.setattr(sources, "_http", lambda address: str(done.wait(5)))
     try:
-        _, (line,) = sources.ask([("liao", entry("a.txt", "https://example.org/a"))], [], tmp_path)
+        (line,) = sources.ask([("liao", entry("a.txt", "https://example.org/a"))], [], tmp_path)
         assert "https://example.org/a does not answer within 0.2 s" in line
     finally:
         done.set()
@@ -359,7 +352,6 @@ def test_package_is_asked_for_at_the_registry(tmp_path, monkeypatch):
         ("kang", entry(f"{i}.txt", {"pypi": requirement, "member": "x", "sha256": "0" * 64}))
         for i, requirement in enumerate(["carrier==1.0", "carrier==2.0", "nobody==1.0"])
     ]
-    seen, (version, name) = sources.ask(files, [], tmp_path)
-    assert seen == {"kang/0.txt": "pypi:carrier==1.0"}
+    version, name = sources.ask(files, [], tmp_path)
     assert "pypi:carrier==2.0 is not listed by the package registry (it has 1.0)" in version
     assert "pypi:nobody==1.0 is not listed by the package registry" in name

@@ -101,7 +101,8 @@ def test_samples_that_cannot_be_had_are_left_out_and_named_everywhere(bench):
             "n_top_genes": 200,
         }
     }
-    bench.config["runs"] = [{"datasets": ["two"], "methods": ["gene_set_mean", "pca"], "seeds": [0, 1]}]
+    bench.config["methods"]["again"] = {"use": "gene_set_mean"}
+    bench.config["runs"] = [{"datasets": ["two"], "methods": ["gene_set_mean", "again"], "seeds": [0, 1]}]
     bench.config["figures"] = {"all": {"kind": "standard", "dataset": "two", "method": "gene_set_mean"}}
     bench.config["claims"] = ""
     bench.write_config(bench.config)

@@ -102,6 +102,17 @@ def test_file_of_no_planned_run_can_be_fetched_by_name(bench):
     shutil.copy(bench.folder / "planted.h5ad", extra)
     bench.config["datasets"]["extra"] = {"from": "planted", "files": {"counts": local(extra)}}
     bench.write_config(bench.config)
-    bench.snakemake("resources/extra/extra.h5ad")
-    assert "extra" not in bench.result("data/sources.json").read_text()
-    assert (bench.folder / "resources/extra/extra.h5ad").exists()
+    bench.snakemake("resources/planted/extra.h5ad")
+    assert (bench.folder / "resources/planted/extra.h5ad").exists()
+
+
+def test_a_dataset_added_later_is_asked_for_too(two, dead):
+    two.config["runs"] = [{"datasets": ["planted"], "methods": ["gene_set_mean"]}]
+    two.config["datasets"]["planted"]["files"]["counts"]["sources"] = [str(two.folder / "planted.h5ad")]
+    two.write_config(two.config)
+    two.snakemake("results/data/planted/raw.h5ad")
+    two.config["runs"].append({"datasets": ["other"], "methods": ["gene_set_mean"]})
+    two.write_config(two.config)
+    (line,) = errors(two.snakemake(check=False))
+    assert line.startswith(f"error: other: other.h5ad: {dead}/RAW.tar does not answer")
+    assert not any("runs/" in path for path in two.files())

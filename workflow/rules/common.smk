@@ -8,9 +8,8 @@ PACKAGE = Path(workflow.basedir) / "workflow" / "scripts" / "factorbench"
 sys.path.insert(0, str(PACKAGE.parent))
 
 from factorbench import config as settings
-from factorbench import registry
+from factorbench import registry, sources
 from factorbench.contracts import UserError
-from factorbench.sources import planned as planned_files
 
 ENVIRONMENT = "../../envs/factorbench.yaml"
 TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scores"]
@@ -102,6 +101,18 @@ def fit_threads(wildcards):
 def runs(pattern):
     """``pattern`` filled in for every run of the config."""
     return [pattern.format(dataset=d, method=m, seed=s) for d, m, s in settings.planned(config)]
+
+
+def ask_for_files():
+    """One line, and the end, for each source of a planned file that is not here and that nobody has."""
+    datasets = [config["check"]] if config["check"] else planned_datasets()
+    wanted = [(g, n) for g, n in sources.planned(config, datasets) if not Path("resources", g, n).exists()]
+    files = [(group, settings.file_entry(config, group, name)) for group, name in wanted]
+    missing = sources.ask(files, config["mirrors"], Path("resources"))
+    for line in missing:
+        print(f"error: {line}", file=sys.stderr)
+    if missing:
+        sys.exit(1)
 
 
 def ortholog_columns(wildcards):

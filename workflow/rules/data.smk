@@ -1,24 +1,7 @@
-# From addresses to prepared data: sources, fetch, read, prepare, describe, check.
-
-
-# Before the first download, every place is asked whether it has what the planned runs need.
-rule sources:
-    output:
-        "results/data/sources.json",
-    log:
-        "results/logs/sources.log",
-    priority: 100
-    conda:
-        ENVIRONMENT
-    params:
-        files=planned_files(config, [config["check"]] if config["check"] else planned_datasets()),
-    script:
-        "../scripts/sources.py"
+# From addresses to prepared data: fetch, read, prepare, describe, check.
 
 
 rule fetch:
-    input:
-        ancient("results/data/sources.json"),
     output:
         "resources/{group}/{file}",
     log:

@@ -71,9 +71,7 @@ def local(place: str) -> Path:
 # -------------------------------------------------------------------------------------------------------------- asking
 
 
-def ask(
-    files: Sequence[tuple[str, dict[str, Any]]], mirrors: Sequence[str], resources: Path
-) -> tuple[dict[str, str], list[str]]:
+def ask(files: Sequence[tuple[str, dict[str, Any]]], mirrors: Sequence[str], resources: Path) -> list[str]:
     """Ask, all at once, whether every file can be had.
 
     Parameters
@@ -87,21 +85,20 @@ def ask(
 
     Returns
     -------
-    dict, list of str
-        Where each file (``<group>/<name>``) was seen, and one line for each source that should give one or several
-        files which were seen nowhere.
+    list of str
+        One line for each source that should give one or several files which were seen nowhere.
     """
     places = {f"{group}/{entry['name']}": list(_places(entry, group, mirrors, resources)) for group, entry in files}
     says = {place: _answer(place) for of in places.values() for place in of if not _far(place)}
     lacking = [of for of in places.values() if all(says.get(place) != "" for place in of)]
     says |= _ask_all({place for of in lacking for place in of if _far(place)})
-    seen = {file: place for file, of in places.items() for place in reversed(of) if says.get(place) == ""}
+    seen = {file for file, of in places.items() if any(says.get(place) == "" for place in of)}
     missing: dict[tuple[str, str], list[str]] = {}
     for group, entry in files:
         if f"{group}/{entry['name']}" not in seen:
             reasons = "; ".join(f"{place} {says[place]}" for place in map(_place, entry["sources"]))
             missing.setdefault((group, reasons or "the config names no source"), []).append(entry["name"])
-    return seen, [_line(group, names, reasons, mirrors) for (group, reasons), names in missing.items()]
+    return [_line(group, names, reasons, mirrors) for (group, reasons), names in missing.items()]
 
 
 def _line(group: str, names: list[str], reasons: str, mirrors: Sequence[str]) -> str:
