@@ -139,6 +139,18 @@ def test_touched_code_re_runs_nothing_and_changed_code_its_method_only(finished)
     assert "Nothing to be done" in finished.snakemake("-n")
 
 
+def test_one_seed_more_is_one_run_more(finished):
+    config = json.loads(json.dumps(finished.config))
+    config["runs"].append({"datasets": ["planted"], "methods": ["pca"], "seeds": [7]})
+    finished.write_config(config)
+    try:
+        jobs = jobs_of(finished.snakemake("-n"))
+    finally:
+        finished.write_config(finished.config)
+    assert jobs["fit"] == 1
+    assert jobs["report"] == 1
+
+
 def test_snakemake_report_works_with_captions(finished):
     finished.snakemake("--report", "page.html")
     page = (finished.folder / "page.html").read_text()
