@@ -9,10 +9,11 @@ ARGS ?=
 # A folder or base address with the data files, tried before their sources (separate several by commas)
 MIRROR ?=
 # A dataset of the config, for check-dataset
-NAME ?=
+NAME =
 PINS := envs/install.sh envs/torch.txt envs/torch-cuda.txt envs/build.txt envs/factorbench.txt
 
-SNAKEMAKE = $(BIN)/snakemake $(PRESET) $(ARGS)
+SETTINGS = $(if $(MIRROR),'mirrors=[$(MIRROR)]') $(if $(NAME),check=$(NAME))
+OPTIONS = $(PRESET) $(ARGS) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
 
 export PYTHON TORCH_INDEX
 
@@ -28,7 +29,8 @@ $(VENV)/.test: $(VENV)/.factorbench envs/test.txt
 	@touch $@
 
 run: $(VENV)/.factorbench ## the benchmark: data, runs, tables, figures, results/report.html
-	@$(SNAKEMAKE) $(if $(MIRROR),--config 'mirrors=[$(MIRROR)]')
+	@$(BIN)/snakemake ready $(OPTIONS)
+	@$(BIN)/snakemake all $(OPTIONS)
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.summary results
 
 paper: PRESET := --configfile workflow/presets/paper.yaml
@@ -39,7 +41,7 @@ paper-subset: run ## the same figures and claims on what a mirror has: half an h
 
 check-dataset: $(VENV)/.factorbench ## what an entry's data are, before anything is run: NAME=a_dataset
 	@test -n "$(NAME)" || { echo "error: say which: make check-dataset NAME=a_dataset" >&2; exit 1; }
-	@$(SNAKEMAKE) check_dataset --forcerun describe --config check=$(NAME) $(if $(MIRROR),'mirrors=[$(MIRROR)]')
+	@$(BIN)/snakemake check_dataset --forcerun describe $(OPTIONS)
 
 test: $(VENV)/.test ## the tests, fast ones first
 	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 -q

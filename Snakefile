@@ -29,6 +29,7 @@ localrules:
     all,
     check_dataset,
     fetch,
+    ready,
 
 
 # Before the first job, every place is asked whether it has what the planned runs need.
@@ -40,6 +41,11 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+
+
+rule ready:
+    input:
+        expand("results/data/{dataset}/checked.json", dataset=planned_datasets()),
 
 
 rule check_dataset:

@@ -1,9 +1,12 @@
 """A mistake is told in one line before any training, and leaves nothing half-written behind."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from factorbench import contracts
 
+from tests.planted import ROOT
 from tests.workflow.conftest import local, planted_counts
 
 
@@ -86,7 +89,7 @@ def test_a_mistake_is_told_before_any_training(bench, name):
     change, words = MISTAKES[name]
     change(bench)
     bench.write_config(bench.config)
-    printed = bench.snakemake("results/data/checked.json", check=False)
+    printed = bench.snakemake("ready", check=False)
     lines = [line for line in printed.splitlines() if line.startswith("error: ")]
     assert lines, printed[-3000:]
     assert len(set(lines)) == 1, lines
@@ -101,9 +104,13 @@ def test_one_bad_dataset_keeps_every_dataset_from_being_trained_on(bench):
     bench.config["datasets"]["bad"] = {"from": "planted", "labels": {"condition": "nowhere"}}
     bench.config["runs"].append({"datasets": ["bad"], "methods": ["gene_set_mean"]})
     bench.write_config(bench.config)
-    printed = bench.snakemake(check=False)
+    printed = bench.snakemake("ready", check=False)
     assert printed.count("error: ") >= 1
-    assert "run 1 of" not in printed
+    # `make run` begins with just that, and ends where it fails.
+    run = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    first, second = (line for line in run.splitlines() if "/snakemake " in line)
+    assert " ready" in first
+    assert " all" in second
 
 
 CRASH = """

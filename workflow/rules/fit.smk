@@ -4,7 +4,7 @@
 rule fit:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
-        checked=ancient("results/data/checked.json"),
+        checked="results/data/{dataset}/checked.json",
         code=method_code,
     output:
         factors="results/runs/{dataset}/{method}/{seed}/factors.h5ad",

@@ -1,11 +1,8 @@
 # From scores to tables, figures and the page that a biologist opens.
 
 
-# `checked` holds nothing that goes into a table. Where a changed plan makes `check` run again, jobs that take it as
-# ancient would be forgotten, were there no other way from it to the report (Snakemake 9.27).
 rule collect:
     input:
-        checked="results/data/checked.json",
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         scores=runs("results/scores/{dataset}/{method}/{seed}.tsv"),
         over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),

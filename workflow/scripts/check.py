@@ -1,21 +1,18 @@
-"""Ask every method whether it can fit the data it is going to meet, before any training."""
+"""Ask every method that is planned on a dataset whether it can fit it, before any training."""
 
-from factorbench import contracts, registry
+from factorbench import config as settings
+from factorbench import contracts
 from factorbench.adapter import reporting
-from factorbench.contracts import UserError, read_prepared, write_json
+from factorbench.contracts import UserError
+from factorbench.run import check
 
 with reporting(snakemake):
-    shapes, held_out = {}, {}
-    for path in snakemake.input:
-        data, name = read_prepared(path), path.split("/")[-2]
-        seen = contracts.seen_cells(data)
-        shapes[name], held_out[name] = (int(seen.sum()), *data.varm["mask"].shape), not seen.all()
-    for dataset, method, use, params in snakemake.params.runs:
-        module = registry.load("method", use)
-        if hasattr(module, "check") and (module.SPEC.projects or not held_out[dataset]):
-            try:
-                module.check(*shapes[dataset], params)
-            except UserError as error:
-                raise UserError(f"methods.{method} on datasets.{dataset}: {error}") from None
-    keys = ("cells", "genes", "gene_sets")
-    write_json(snakemake.output[0], {name: dict(zip(keys, shape, strict=True)) for name, shape in shapes.items()})
+    dataset, config = snakemake.wildcards.dataset, snakemake.config
+    data = contracts.read_prepared(snakemake.input[0])
+    for method in dict.fromkeys(m for d, m, _ in settings.planned(config) if d == dataset):
+        try:
+            check(config["methods"][method]["use"], settings.params(config, dataset, method), data)
+        except UserError as error:
+            raise UserError(f"methods.{method} on datasets.{dataset}: {error}") from None
+    n_genes, n_sets = data.varm["mask"].shape
+    contracts.write_json(snakemake.output[0], {"cells": data.n_obs, "genes": n_genes, "gene_sets": n_sets})

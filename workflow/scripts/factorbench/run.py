@@ -62,6 +62,7 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
         importlib.import_module(module)
     started = datetime.datetime.now(datetime.UTC)
     data = contracts.read_prepared(job["prepared"])
+    check(job["use"], job["params"], data)
     device = choose_device(job["device"], method.SPEC.gpu)
     budget = Budget(job["budget_seconds"])
     seen = contracts.seen_cells(data)
@@ -82,6 +83,13 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
     record["peak_memory_mb"] = peak_memory_mb(device)
     publish(job, factors, data, record)
     return record
+
+
+def check(use: str, params: dict[str, Any], data: Any) -> None:
+    """Raise `UserError` if a method says that it cannot be fitted to the seen cells of prepared ``data``."""
+    method, seen = registry.load("method", use), contracts.seen_cells(data)
+    if hasattr(method, "check") and (method.SPEC.projects or seen.all()):
+        method.check(int(seen.sum()), *data.varm["mask"].shape, params)
 
 
 def project(factors: Factors, data: Any, seen: np.ndarray) -> Factors:
