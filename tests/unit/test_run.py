@@ -82,6 +82,7 @@ def supervise(package, job, tmp_path, **popen):
     text = "import sys; from factorbench.run import *; supervise(sys.argv[1], lambda b: sys.stderr.buffer.write(b))"
     command = [sys.executable, "-c", text, str(tmp_path / "job.json")]
     environment = {**os.environ, "PYTHONPATH": str(package)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell in the background had it ignored
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **popen)
 
 
