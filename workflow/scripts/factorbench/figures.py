@@ -27,7 +27,8 @@ def resolve(
         If a figure names what the config does not define.
     """
     found: dict[str, Any] = {}
-    for name, figure in config["figures"].items():
+    # By name: a preset laid over the config would otherwise come before it.
+    for name, figure in sorted(config["figures"].items()):
         made = standard(name, figure, config, runs, where) if figure["kind"] == "standard" else {name: figure}
         for key in made:
             if key in found:
