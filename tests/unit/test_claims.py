@@ -243,6 +243,18 @@ def test_numbers_come_from_the_seeds_that_all_methods_have():
 MISTAKES = {
     "unknown key": (lambda c: c["claims"][0].update(dataste="kang"), ["claims[0].dataste", "dataset"]),
     "unknown test": (lambda c: c["claims"][0].update(test={"ratio": {}}), ["runtime_kang", "ratio", "time_ratio"]),
+    "no threshold": (
+        lambda c: c["claims"][0]["test"]["time_ratio"].pop("at_least"),
+        ["runtime_kang.test.time_ratio", "above or at_least"],
+    ),
+    "setting missing": (
+        lambda c: c["claims"][0]["test"]["time_ratio"].pop("method"),
+        ["runtime_kang.test.time_ratio", "method, reference"],
+    ),
+    "setting too many": (
+        lambda c: c["claims"][0]["test"]["time_ratio"].update(term="A"),
+        ["runtime_kang.test.time_ratio", "no more"],
+    ),
     "twice": (lambda c: c["claims"].append(c["claims"][0]), ["same id"]),
     "nothing": (lambda c: c.pop("claims"), ["claims", "missing"]),
 }

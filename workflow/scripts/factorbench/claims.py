@@ -17,11 +17,13 @@ import yaml
 
 from . import schema, tables
 from .contracts import UserError
-from .evidence import TESTS, Evidence, NotTested, Table
+from .evidence import NEEDS, TESTS, Evidence, NotTested, Table
 from .registry import nearest
 
 PROJECT = Path(__file__).parents[3]
 REPRODUCED, FAILED, UNTESTED = "reproduced", "not reproduced", "not tested"
+SIDES = {"above", "at_least"}
+"""Where the claimed numbers lie, seen from the threshold."""
 COLUMNS = (
     *("claim", "where", "says", "taken_as", "verdict", "why", "quantity", "unit", "value", "lower", "upper"),
     *("threshold", "published", "seeds", "dataset", "extent", "cells", "details", "discussion", "runs"),
@@ -41,7 +43,8 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     Raises
     ------
     UserError
-        In one line: the file is missing, it is not YAML, a key or a test is unknown, an id is there twice.
+        In one line: the file is missing, it is not YAML, a key or a test is unknown, a setting of a test is missing,
+        an id is there twice.
     """
     path = PROJECT / path
     try:
@@ -54,9 +57,13 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     schema.check(found, rules, path.name)
     claims = schema.fill(found, rules)["claims"]
     for claim in claims:
-        (test,) = claim["test"]
+        ((test, settings),) = claim["test"].items()
+        at = f"{path.name}: {claim['id']}.test"
         if test not in TESTS:
-            raise UserError(f"{path.name}: {claim['id']}.test: no test is called {test!r}{nearest(test, list(TESTS))}")
+            raise UserError(f"{at}: no test is called {test!r}{nearest(test, list(TESTS))}")
+        given = set(settings if isinstance(settings, dict) else ())
+        if given - SIDES != NEEDS[test] or len(given & SIDES) != 1:
+            raise UserError(f"{at}.{test}: needs {', '.join(sorted(NEEDS[test]))}, and above or at_least, no more")
     ids = [claim["id"] for claim in claims]
     if len(set(ids)) < len(ids):
         raise UserError(f"{path.name}: two claims have the same id; rename one of them")
@@ -113,7 +120,7 @@ def found(row: dict[str, Any]) -> str:
 
 def weigh(evidence: Evidence, settings: dict[str, Any], decides: bool, reasons: list[str]) -> dict[str, Any]:
     """Verdict, why, and the numbers; ``reasons`` say why it was not tested where the publication says it."""
-    (side,) = {"above", "at_least"} & set(settings)
+    (side,) = SIDES & set(settings)
     threshold = settings[side]
     mean, lower, upper = over_seeds(list(evidence.by_seed.values()), evidence.unit == "times")
     beyond = np.greater if side == "above" else np.greater_equal

@@ -339,3 +339,16 @@ TESTS: dict[str, Callable[..., Evidence]] = {
 }
 """Tests by name. Each takes the tables, a dataset, its settings, the claim and the config; it gives `Evidence`, or
 raises `NotTested`. Its settings hold the threshold: ``at_least`` or ``above``."""
+NEEDS = {
+    "time_ratio": {"method", "reference"},
+    "auroc": {"method", "term", "label"},
+    "beats_all": {"method", "others", "label", "terms", "but"},
+    "is_beaten": {"method", "others", "label", "term"},
+    "best_of": {"method", "term", "label", "terms"},
+    "switched_off": {"method"},
+    "measure": {"method", "metric"},
+    "top_terms": {"method"},
+    "new_cells": {"method", "term", "label"},
+    "time_grows": {"method", "reference"},
+}
+"""The settings of each test beside its threshold."""
