@@ -396,3 +396,10 @@ def test_where_no_factor_separates_an_axis_stays_empty_and_says_so(found, tmp_pa
 
 def test_a_gene_set_that_the_method_has_no_factor_for_is_not_called_filtered_out():
     assert tables.choose_term(["A", "PC1"], {"PC1": True}, {"A"}) == ("PC1", ["A is not a factor of this run"])
+
+
+def test_the_interval_is_students_over_seeds():
+    mean, lower, upper = tables.interval([0.9, 0.95, 0.97])
+    half = 4.302652729749464 * np.std([0.9, 0.95, 0.97], ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose([mean, lower, upper], [0.94, 0.94 - half, 0.94 + half])
+    assert np.isnan(tables.interval([0.9, 0.95])[1:]).all()

@@ -34,7 +34,7 @@ rule judge:
         runtime="results/tables/runtime.tsv",
         scores="results/tables/scores.tsv",
         claims=claims_file,
-        code=code("claims.py", "tables.py"),
+        code=code("claims.py", "evidence.py", "tables.py", "words.py"),
     output:
         report("results/tables/claims.tsv", caption="../report/tables.rst", category="Claims"),
     log:
@@ -64,7 +64,7 @@ rule pick:
 rule draw:
     input:
         unpack(figure_tables),
-        code=lambda wildcards: code("tables.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
+        code=lambda wildcards: code("tables.py", "words.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
     output:
         png=report(
             "results/figures/{figure}.png",
@@ -90,7 +90,7 @@ rule report:
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
         template=os.path.relpath(PACKAGE.parents[1] / "report" / "report.html.j2"),
-        code=code("report.py", "tables.py"),
+        code=code("report.py", "findings.py", "tables.py", "words.py"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Report"),
     log:

@@ -47,7 +47,7 @@ rule compare:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
         factors=lambda w: [f"results/runs/{w.dataset}/{m}/{seed}/factors.h5ad" for m, seed in runs_on(w)],
-        code=code("compare.py", "metrics/_*.py"),
+        code=code("compare.py", "tables.py", "metrics/_*.py"),
     output:
         "results/comparisons/{dataset}.tsv",
     log:

@@ -62,7 +62,8 @@ def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -
             if info is None or not info.isreg():
                 raise Failure(f"{archive.name} has no file {member}")
             _copy(found.extractfile(info), target, limit)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know.
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
         target.unlink(missing_ok=True)
         raise Broken(f"broken archive ({short(error)})") from None
 

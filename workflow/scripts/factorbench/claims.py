@@ -19,6 +19,7 @@ from . import schema, tables
 from .contracts import UserError
 from .evidence import NEEDS, TESTS, Evidence, NotTested, Table
 from .registry import nearest
+from .words import number, percent, times
 
 PROJECT = Path(__file__).parents[3]
 REPRODUCED, FAILED, UNTESTED = "reproduced", "not reproduced", "not tested"
@@ -29,10 +30,10 @@ COLUMNS = (
     *("threshold", "published", "seeds", "dataset", "extent", "cells", "details", "discussion", "runs"),
 )
 UNITS: dict[str, Callable[[float], str]] = {
-    "": "{:.3g}".format,
-    "share": "{:.1%}".format,
+    "": number,
+    "share": percent,
     "points": lambda share: f"{100 * share:+.1f} points",
-    "times": lambda ratio: f"{ratio:,.0f}" if ratio >= 9.95 else f"{ratio:.2g}",
+    "times": times,
 }
 """How numbers of each unit are written. Points are hundredths of an accuracy."""
 
@@ -122,7 +123,11 @@ def weigh(evidence: Evidence, settings: dict[str, Any], decides: bool, reasons: 
     """Verdict, why, and the numbers; ``reasons`` say why it was not tested where the publication says it."""
     (side,) = SIDES & set(settings)
     threshold = settings[side]
-    mean, lower, upper = over_seeds(list(evidence.by_seed.values()), evidence.unit == "times")
+    values = list(evidence.by_seed.values())
+    if evidence.unit == "times":
+        mean, lower, upper = (float(np.exp(v)) for v in tables.interval(np.log(values)))
+    else:
+        mean, lower, upper = tables.interval(values)
     beyond = np.greater if side == "above" else np.greater_equal
     holds, sure = bool(beyond(mean, threshold)), bool(np.isnan(lower) or beyond(lower, threshold))
     words = f"{'above' if side == 'above' else 'at least'} {threshold:g}"
@@ -160,15 +165,3 @@ def where(dataset: str, evidence: Evidence, results: Table) -> dict[str, Any]:
     row = rows[rows["dataset"] == dataset].iloc[0]
     runs = ", ".join(f"{method}/{seed}" for method, seed in dict.fromkeys(evidence.runs))
     return {"dataset": dataset, "extent": row["extent"], "cells": int(row["cells"]), "runs": runs}
-
-
-def over_seeds(values: list[float], ratio: bool = False) -> tuple[float, float, float]:
-    """Mean of the values (of ratios: geometric) and its 95 % interval, Student's t; NaN below three values."""
-    from scipy.stats import t
-
-    given = np.log(values) if ratio else np.asarray(values, float)
-    mean, half = given.mean(), np.nan
-    if len(given) > 2:
-        half = t.ppf(0.975, len(given) - 1) * given.std(ddof=1) / np.sqrt(len(given))
-    found = (mean, mean - half, mean + half)
-    return tuple(float(v) for v in (np.exp(found) if ratio else found))

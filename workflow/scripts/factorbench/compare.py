@@ -15,6 +15,7 @@ import pandas as pd
 from .metrics import _logistic
 from .metrics._questions import contrast_question, correct, scores_of, standardised
 from .metrics._rows import check_same
+from .tables import interval
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,8 +24,6 @@ COLUMNS = (
     *("dataset", "label", "factor", "method", "reference", "accuracy", "reference_accuracy", "difference", "lower"),
     *("upper", "seeds", "only_method", "only_reference", "n", "p", "p_corrected"),
 )
-FEWEST = 3
-"""Pairs of seeds below which a mean has no interval."""
 
 
 def right_cells(data: AnnData, factors: AnnData) -> pd.DataFrame:
@@ -99,20 +98,15 @@ def paired_seeds(right: dict[tuple[str, int], pd.DataFrame], method: str, other:
 
 def _compared(cells: list[tuple[pd.Series, pd.Series]]) -> dict[str, float]:
     """The numbers of one row, from which cells method and reference get right in each pair of runs."""
-    from scipy.stats import t
-
     only = np.array([[(a & ~b).sum(), (b & ~a).sum()] for a, b in cells])
     shares = np.array([[a.mean(), b.mean()] for a, b in cells])
-    differences = shares[:, 0] - shares[:, 1]
-    half = np.nan
-    if len(cells) >= FEWEST:
-        half = t.ppf(0.975, len(cells) - 1) * differences.std(ddof=1) / np.sqrt(len(cells))
+    difference, lower, upper = interval(shares[:, 0] - shares[:, 1])
     return {
         "accuracy": shares[:, 0].mean(),
         "reference_accuracy": shares[:, 1].mean(),
-        "difference": differences.mean(),
-        "lower": differences.mean() - half,
-        "upper": differences.mean() + half,
+        "difference": difference,
+        "lower": lower,
+        "upper": upper,
         "seeds": len(cells),
         "only_method": only[:, 0].mean(),
         "only_reference": only[:, 1].mean(),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from . import tables
+from .words import percent
 
 Table = dict[str, pd.DataFrame]
 """The tidy tables by name: ``runs``, ``runtime`` and ``scores``."""
@@ -17,6 +18,10 @@ Table = dict[str, pd.DataFrame]
 
 class NotTested(Exception):
     """A test cannot be made on these tables; the text says why."""
+
+
+class NoFactor(NotTested):
+    """A gene set is no factor there."""
 
 
 @dataclass
@@ -62,7 +67,7 @@ def scores_by_seed(
     """
     here = runs_of(results, dataset, method, results["scores"])
     if factor and not (here["factor"] == factor).any():
-        raise NotTested(f"{factor} is no factor there, the set is not among those kept")
+        raise NoFactor(f"{factor} is no factor there, the set is not among those kept")
     if label and not (here["label"] == label).any():
         raise NotTested(f"no cells to tell {label} from")
     rows = here[(here["metric"] == metric) & (here["factor"] == factor)]
@@ -91,15 +96,6 @@ def common(*by_seed: dict[int, float]) -> list[int]:
     if not seeds:
         raise NotTested("the methods have no seed in common")
     return seeds
-
-
-def ancestry(name: str | None, datasets: dict[str, Any]) -> list[str]:
-    """A dataset and those it is made from, the nearest first."""
-    return [name, *ancestry(datasets.get(name, {}).get("from"), datasets)] if name else []
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 # ---------------------------------------------------------------------------------------------------------------- tests
@@ -194,9 +190,7 @@ def _margins(
             for method in (settings["method"], *settings["others"]):
                 at = {"factor": term, "label": settings["label"], "split": "train"}
                 found[method] = scores_by_seed(results, dataset, method, "accuracy", **at)
-        except NotTested as reason:
-            if "is no factor" not in str(reason):
-                raise
+        except NoFactor:
             absent.append(term)
             continue
         seeds = common(*found.values())
@@ -215,7 +209,7 @@ def best_of(results: Table, dataset: str, settings: dict[str, Any], claim: Any, 
         at = {"factor": term, "label": settings["label"], "split": "train"}
         try:
             found[term] = scores_by_seed(results, dataset, settings["method"], "accuracy", **at)
-        except NotTested:
+        except NoFactor:
             if term == settings["term"]:
                 raise
             absent.append(term)
@@ -260,8 +254,7 @@ def measure(results: Table, dataset: str, settings: dict[str, Any], claim: Any, 
 
 def top_terms(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """How many published terms are among as many of the method's most relevant factors, seed by seed."""
-    scores = runs_of(results, dataset, settings["method"], results["scores"])
-    scores = scores[(scores["metric"] == "relevance") & (scores["label"] == "kind=annotated")]
+    scores = tables.annotated_relevance(runs_of(results, dataset, settings["method"], results["scores"]))
     if scores.empty:
         raise NotTested("relevance was not measured")
     published = claim["terms"]
@@ -308,7 +301,7 @@ def new_cells(results: Table, dataset: str, settings: dict[str, Any], claim: Any
 def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """Slope of log(ratio of times) by log(cells) over all sizes of a dataset on which both finished, seed by seed."""
     runs = results["runs"]
-    family = [name for name in runs["dataset"].unique() if dataset in ancestry(name, config["datasets"])]
+    family = [name for name in runs["dataset"].unique() if dataset in tables.ancestry(name, config["datasets"])]
     ok = runs[runs["dataset"].isin(family) & (runs["status"] == "ok")]
     seconds = ok.pivot_table(index=["seed", "dataset"], columns="method", values="fit_seconds")
     if not {settings["method"], settings["reference"]} <= set(seconds.columns):

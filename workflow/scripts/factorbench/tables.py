@@ -7,6 +7,7 @@ interval of Student's t over the seeds; fewer than three seeds say too little fo
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,10 +124,12 @@ def published_minutes(
     dataset: str, datasets: dict[str, dict[str, Any]], paper: dict[str, dict[str, float]]
 ) -> dict[str, float]:
     """Published minutes by method, of ``dataset`` or of the nearest one that it is made from (none: empty)."""
-    name: str | None = dataset
-    while name and name not in paper:
-        name = datasets.get(name, {}).get("from")
-    return paper.get(name or "", {})
+    return next((paper[name] for name in ancestry(dataset, datasets) if name in paper), {})
+
+
+def ancestry(name: str | None, datasets: dict[str, dict[str, Any]]) -> list[str]:
+    """A dataset and those it is made from, the nearest first."""
+    return [name, *ancestry(datasets.get(name, {}).get("from"), datasets)] if name else []
 
 
 def say_missing(table: pd.DataFrame, datasets: dict[str, dict[str, Any]]) -> pd.DataFrame:
@@ -185,6 +188,16 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
         table[side] = np.where(seedless, groups[side].first(), table["mean"] + sign * half)
     table["n"] = groups["n"].max().to_numpy()
     return table[[*SEEDS_OF, "mean", "lower", "upper", "lowest", "highest", "seeds", "n"]]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of one value a seed, and its 95 % interval (Student's t), lower and upper; NaN below three values."""
+    from scipy.stats import t
+
+    mean, half = float(np.mean(values)), np.nan
+    if len(values) > 2:
+        half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
 
 
 def top_pathways(scores: pd.DataFrame, top: int) -> pd.DataFrame:
@@ -321,9 +334,8 @@ def cells_table(
     table = pd.DataFrame({"cell": data.obs_names})
     given = {"x": x_terms, "y": y_terms}
     chosen, notes = dict.fromkeys(given, ""), dict.fromkeys(given, "")
-    for axis in sorted(
-        given, key=lambda axis: not given[axis]
-    ):  # the other axis must not take a term that was asked for
+    # The axis with terms comes first: the other must not take a term that was asked for.
+    for axis in sorted(given, key=lambda axis: not given[axis]):
         if given[axis]:
             chosen[axis], passed = choose_term(given[axis], active, sets)
             notes[axis] = "" if not passed else "; ".join(passed) + ("" if chosen[axis] else "; no term is left")
