@@ -139,6 +139,19 @@ def test_touched_code_re_runs_nothing_and_changed_code_its_method_only(finished)
     assert "Nothing to be done" in finished.snakemake("-n")
 
 
+@pytest.mark.parametrize(
+    ("module", "rule"), [("evidence", "judge"), ("findings", "report"), ("compare", "compare"), ("symbols", "prepare")]
+)
+def test_changed_code_is_seen_by_what_follows_from_it(finished, module, rule):
+    path = finished.folder / f"workflow/scripts/factorbench/{module}.py"
+    text = path.read_text()
+    path.write_text(text + "\n# changed\n")
+    try:
+        assert rule in jobs_of(finished.snakemake("-n"))
+    finally:
+        path.write_text(text)
+
+
 def test_one_seed_more_is_one_run_more(finished):
     config = json.loads(json.dumps(finished.config))
     config["runs"].append({"datasets": ["planted"], "methods": ["pca"], "seeds": [7]})

@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from . import schema, tables
+from . import pins, schema, tables
 from .contracts import UserError
 from .evidence import NEEDS, TESTS, Evidence, NotTested, Table
 from .registry import nearest
 from .words import number, percent, times
 
-PROJECT = Path(__file__).parents[3]
 REPRODUCED, FAILED, UNTESTED = "reproduced", "not reproduced", "not tested"
 SIDES = {"above", "at_least"}
 """Where the claimed numbers lie, seen from the threshold."""
@@ -47,7 +46,7 @@ def read(path: str | Path) -> list[dict[str, Any]]:
         In one line: the file is missing, it is not YAML, a key or a test is unknown, a setting of a test is missing,
         an id is there twice.
     """
-    path = PROJECT / path
+    path = pins.ROOT / path
     try:
         found = yaml.safe_load(path.read_text())
     except OSError:

@@ -411,6 +411,11 @@ def check_run(run: dict[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------------------ scores.tsv
 
 
+def contrast_label(contrast: dict[str, Any]) -> str:
+    """The label under which scores.tsv holds a contrast (of the config or of a record): ``condition=stimulated``."""
+    return f"{contrast['label']}={contrast['positive']}"
+
+
 def check_scores(table: pd.DataFrame, columns: tuple[str, ...] = SCORE_COLUMNS) -> None:
     """Raise `ContractError` unless ``table`` is tidy: these columns in this order, numbers where numbers belong.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import tables
+from . import registry, tables
 from .words import percent
 
 Table = dict[str, pd.DataFrame]
@@ -136,7 +136,9 @@ def auroc(results: Table, dataset: str, settings: dict[str, Any], claim: Any, co
         f"training accuracy {percent(np.mean(list(accuracy.values())))}",
         f"guessing the larger class {percent(np.mean(list(base.values())))}",
     ]
-    for control in (m for m, entry in config["methods"].items() if entry["use"] in ("gene_set_mean", "random_mask")):
+    for control, entry in config["methods"].items():
+        if not registry.load("method", entry["use"]).SPEC.control:
+            continue
         try:
             other = scores_by_seed(results, dataset, control, "auroc", **at)
         except NotTested:

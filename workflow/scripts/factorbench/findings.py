@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import registry
+from .contracts import contrast_label
 from .words import duration, interval, percent, times
 
 
@@ -21,7 +22,7 @@ def board(
     contrast = datasets[dataset]["contrast"]
     if not contrast:
         return None
-    label = f"{contrast['label']}={contrast['positive']}"
+    label = contrast_label(contrast)
     here = means[(means["dataset"] == dataset) & (means["label"] == label)]
     term = next((t for t in chosen_terms(config) if (here["factor"] == t).any()), None)
     base = here.loc[here["metric"] == "baseline", "mean"]
@@ -142,7 +143,7 @@ def new_cells(
     for name, facts in datasets.items():
         if not facts["held_out"] or not facts["contrast"]:
             continue
-        label = f"{facts['contrast']['label']}={facts['contrast']['positive']}"
+        label = contrast_label(facts["contrast"])
         here = means[means["dataset"] == name]
         asked = here[(here["metric"] == "projected_accuracy") & (here["label"] == label)]
         term = next((t for t in terms if (asked["factor"] == t).any()), None)

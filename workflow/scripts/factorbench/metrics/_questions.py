@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..contracts import prepared_record
+from ..contracts import contrast_label, prepared_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,7 +44,7 @@ def questions(data: AnnData) -> Iterator[tuple[np.ndarray, list[str], np.ndarray
 def contrast_question(data: AnnData) -> tuple[np.ndarray, str, np.ndarray] | None:
     """The contrast among `questions`: its cells (indices), its name, bool (n_cells,); ``None`` if nothing is asked."""
     contrast = prepared_record(data)["contrast"]
-    wanted = f"{contrast['label']}={contrast['positive']}" if contrast else None
+    wanted = contrast_label(contrast) if contrast else None
     for cells, names, y in questions(data):
         if names == [wanted]:
             return cells, names[0], y[0]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .. import tables as tidy_tables
+from ..contracts import contrast_label
 from . import style
 
 WIDTH = 0.78
@@ -57,7 +58,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
         if found.empty:
             style.empty(axes, f"Nothing to draw: no run on {entry['title']} has any of these factors.")
         else:
-            base = baseline(scores, dataset, question(entry["contrast"]))
+            base = baseline(scores, dataset, contrast_label(entry["contrast"]))
             draw(axes, found, terms, colours, base)
         remarks += absences(scores, dataset, found, spec, config, entry["title"] if len(panels) > 1 else "")
     grid[-1, 0].set_xticks(range(len(terms)), [style.wrapped(t, int(room * 13)) for t in terms], fontsize=7.5)
@@ -68,11 +69,6 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     return figure
 
 
-def question(contrast: dict[str, Any]) -> str:
-    """The label under which scores.tsv holds the contrast."""
-    return f"{contrast['label']}={contrast['positive']}"
-
-
 def automatic(scores: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any]) -> tuple[list[str], str]:
     """The terms of a figure that names none, and how they were chosen, in words.
 
@@ -81,7 +77,9 @@ def automatic(scores: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any]
     """
     area = tidy_tables.strengths(scores)
     for dataset in spec["datasets"]:
-        here = area[(area["dataset"] == dataset) & (area["label"] == question(config["datasets"][dataset]["contrast"]))]
+        here = area[
+            (area["dataset"] == dataset) & (area["label"] == contrast_label(config["datasets"][dataset]["contrast"]))
+        ]
         for method in spec["methods"]:
             strength = here[here["method"] == method].groupby("factor")["strength"].mean()
             if len(strength):
@@ -100,7 +98,9 @@ def points(scores: pd.DataFrame, dataset: str, spec: dict[str, Any], contrast: d
         (scores["dataset"] == dataset) & scores["method"].isin(spec["methods"]) & scores["factor"].isin(spec["terms"])
     ]
     keys = ["method", "factor", "seed"]
-    found = of[(of["metric"] == "accuracy") & (of["split"] == spec["split"]) & (of["label"] == question(contrast))]
+    found = of[
+        (of["metric"] == "accuracy") & (of["split"] == spec["split"]) & (of["label"] == contrast_label(contrast))
+    ]
     found = found.dropna(subset="value")
     relevance = of[of["metric"] == "relevance"].set_index(keys)["value"]
     on = relevance.reindex(pd.MultiIndex.from_frame(found[keys])).fillna(1).to_numpy() > 0
