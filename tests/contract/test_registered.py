@@ -66,7 +66,7 @@ LAYERS = [
     "contracts registry clock schema locks archives words",
     "model genesets labels tables pins",
     "methods metrics plots readers symbols evidence sources",
-    "run fetch prepare describe compare claims findings figures",
+    "run fetch prepare describe compare score claims findings figures",
     "config report summary",
 ]
 

@@ -90,7 +90,7 @@ def method_code(wildcards):
 
 
 def metric_code(wildcards):
-    return code("metrics/_*.py", *(f"metrics/{name}.py" for name in config["metrics"]))
+    return code("score.py", "metrics/_*.py", *(f"metrics/{name}.py" for name in config["metrics"]))
 
 
 def fit_threads(wildcards):

@@ -1,9 +1,8 @@
 """All metrics over the seeds of one method on one dataset, as one tidy table; their rows have no seed."""
 
-import pandas as pd
-from factorbench import contracts, registry
+from factorbench import contracts
 from factorbench.adapter import reporting
-from factorbench.metrics._rows import no_rows
+from factorbench.score import score
 
 with reporting(snakemake):
     data = contracts.without_held_out(contracts.read_prepared(snakemake.input.prepared))
@@ -13,14 +12,7 @@ with reporting(snakemake):
     # A table over seeds is as good as the worst of those it is about.
     status = next((s for s, has in zip(statuses, found, strict=True) if has and s != "ok"), "ok")
     runs = [run for run, has in zip(runs, found, strict=True) if has]
-    tables = [no_rows()]
-    for name, params in snakemake.params.metrics.items():
-        metric = registry.load("metric", name)
-        if metric.SPEC.over != "seeds":
-            continue
-        table = metric.score(data, runs, params)
-        contracts.check_scores(table, contracts.METRIC_COLUMNS)
-        tables.append(table)
     group = {key: snakemake.wildcards[key] for key in ("dataset", "method")}
-    scores = pd.concat(tables, ignore_index=True).assign(**group, seed=None, status=status)
+    scores = score(snakemake.params.metrics, "seeds", lambda metric, params: metric.score(data, runs, params))
+    scores = scores.assign(**group, seed=None, status=status)
     contracts.write_table(snakemake.output[0], scores[list(contracts.SCORE_COLUMNS)])
