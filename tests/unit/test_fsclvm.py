@@ -15,7 +15,7 @@ import pytest
 from factorbench import contracts, registry
 from factorbench.clock import Budget
 from factorbench.contracts import UserError
-from factorbench.methods import _slalom, fsclvm
+from factorbench.methods import _slalom, fsclvm, fsclvm_reassociated
 from scipy import sparse
 
 DATA = Path(__file__).parents[1] / "data"
@@ -282,6 +282,122 @@ def test_numbers_that_are_not_finite_end_the_run_as_diverged(data, monkeypatch, 
     assert (found.status, found.converged) == ("diverged", False)
     assert found.iterations < 300, "it must not go on with what is not a number"
     contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+
+
+# --------------------------------------------------------------------------------------------- re-associated, modified
+
+
+ITERATIONS = 300
+
+
+def many_sets(n_cells=90, n_genes=150, n_sets=42):
+    """Overlapping sets, more factors than a rounding error could hide in; half of them are at work in the cells."""
+    random = np.random.default_rng(2)
+    mask = random.random((n_genes, n_sets)) < 0.1
+    mask[~mask.any(axis=1), 0] = True
+    scores = random.normal(size=(n_cells, n_sets)) * (np.arange(n_sets) % 2)
+    weights = mask * random.normal(1, 0.3, mask.shape)
+    return prepared(4 + scores @ weights.T + random.normal(0, 0.5, (n_cells, n_genes)), mask)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Every model that is trained, in order."""
+    models, train = [], fsclvm.train
+
+    def remembered(model, *more):
+        models.append(model)
+        return train(model, *more)
+
+    monkeypatch.setattr(fsclvm, "train", remembered)
+    return models
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Shapes of all products that slalom's core evaluates."""
+    core = sys.modules["slalom.core"]
+    shapes = []
+
+    class Recording:
+        def __getattr__(self, name, scipy=core.SP):
+            return getattr(scipy, name)
+
+        def dot(self, left, right):
+            found = np.dot(left, right)
+            shapes.append(found.shape)
+            return found
+
+    monkeypatch.setattr(core, "SP", Recording())
+    return shapes
+
+
+def test_reassociated_equals_the_original_after_300_iterations(trained):
+    data = many_sets()
+    for method in (fsclvm, fsclvm_reassociated):
+        params = registry.resolve(method.SPEC, {"max_iterations": ITERATIONS, "n_dense": 1}, "params")
+        found = method.fit(data, params, 0, "cpu", Budget())
+        assert (found.status, found.iterations) == ("max_iterations", ITERATIONS)
+    original, modified = trained
+    assert original.doUpdate.sum() < len(original.doUpdate), "the example must cover factors that are off"
+    np.testing.assert_array_equal(modified.doUpdate, original.doUpdate)
+    values = {
+        "X": (original.getX(), modified.getX()),
+        "W": (original.getW(), modified.getW()),
+        "Z": (original.getZ(), modified.getZ()),
+        "alpha": (original.Alpha.E1, modified.Alpha.E1),
+    }
+    for name, (expected, value) in values.items():
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+    assert not np.array_equal(original.getX(), modified.getX()), "nothing was re-associated"
+
+
+def test_reassociated_never_evaluates_a_matrix_of_all_cells_and_genes(data, products):
+    n_factors, iterations = data.varm["mask"].shape[1], 4
+    params = registry.resolve(fsclvm.SPEC, {"max_iterations": iterations}, "params")
+    fsclvm.fit(data, params, 0, "cpu", Budget())
+    assert products.count(data.shape) == n_factors * iterations
+    n_products = len(products)
+    products.clear()
+    fsclvm_reassociated.fit(data, params, 0, "cpu", Budget())
+    assert products.count(data.shape) == 0
+    assert len(products) == n_products, "a product of another kind was changed"
+
+
+def test_original_is_untouched_while_and_after_a_model_is_reassociated(data, trained):
+    params = registry.resolve(fsclvm.SPEC, {"max_iterations": 12}, "params")
+    core = sys.modules["slalom.core"]
+    expected, before = fit(data, max_iterations=12), dict(vars(core))
+    between = []
+
+    class FitsTheOriginalBetween(BudgetOfUpdates):
+        def spent(self):
+            if self.left == 3:
+                between.append(fsclvm.fit(data, params, 0, "cpu", Budget()))
+            if self.left == 1:
+                raise ArithmeticError("injected")
+            return super().spent()
+
+    with pytest.raises(ArithmeticError, match="injected"):
+        fsclvm_reassociated.fit(data, params, 0, "cpu", FitsTheOriginalBetween(9))
+    assert vars(core) == before
+    for found in (*between, fit(data, max_iterations=12)):
+        assert same(found, expected)
+    assert len(between) == 1
+    assert ["updateS" in vars(model) for model in trained] == [False, True, False, False]
+
+
+def test_reassociated_out_of_budget_equals_its_own_uninterrupted_run(data):
+    params = registry.resolve(fsclvm.SPEC, {"max_iterations": 9}, "params")
+    found = fsclvm_reassociated.fit(data, params, 3, "cpu", Budget())
+    stopped = fsclvm_reassociated.fit(data, params | {"max_iterations": 50}, 3, "cpu", BudgetOfUpdates(9))
+    assert (stopped.status, stopped.iterations) == ("budget", 9)
+    assert same(stopped, found)
+
+
+def test_reassociated_says_that_it_is_modified():
+    assert "modified" in fsclvm_reassociated.SPEC.title
+    assert fsclvm_reassociated.SPEC.params == fsclvm.SPEC.params
 
 
 # ------------------------------------------------------------------------------------------------------------- seeds

@@ -3,7 +3,8 @@
 slalom reaches numpy's functions through scipy (``scipy.array``, ``scipy.randn``, ...; gone since scipy 1.12) and
 imports the name ``sklearn.decomposition.RandomizedPCA``, which it never uses. Both are offered to it while it is being
 imported, and only then: the rest of the process keeps the real modules. Not a line of slalom is replaced, but for the
-sign of the principal components it starts from, which scikit-learn has since come to choose otherwise (`OldSignPCA`).
+sign of the principal components it starts from, which scikit-learn has since come to choose otherwise (`OldSignPCA`),
+and in models given to `reassociate`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,39 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(state)  # noqa: NPY002
+
+
+class _Product:
+    """A product of two matrices, not evaluated: it can only be multiplied by a vector."""
+
+    def __init__(self, left: np.ndarray, right: np.ndarray) -> None:
+        self.left, self.right = left, right
+
+
+class _FromTheRight:
+    """Stands for what slalom calls ``SP``; its ``dot`` evaluates a product of three, (A B) v, as A (B v)."""
+
+    def __init__(self, scipy_of_slalom: Any) -> None:
+        self._scipy = scipy_of_slalom
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scipy, name)
+
+    def dot(self, left: np.ndarray | _Product, right: np.ndarray) -> np.ndarray | _Product:
+        if isinstance(left, _Product):
+            return self.dot(left.left, self.dot(left.right, right))
+        return _Product(left, right) if left.ndim == right.ndim == 2 else self._scipy.dot(left, right)
+
+
+def reassociate(model: Any) -> None:
+    """Make one model of slalom update its scores by S (W' v) where slalom evaluates (S W') v.
+
+    The code that runs is slalom's own ``updateS``. This model is given a copy of that function to which ``SP`` means
+    something else; neither slalom nor any other model is touched, so there is nothing to put back.
+    """
+    original = type(model).updateS
+    seen = original.__globals__ | {"SP": _FromTheRight(original.__globals__["SP"])}
+    model.updateS = MethodType(FunctionType(original.__code__, seen), model)
 
 
 # What MethodSpec.imports asks for by importing this module: slalom itself, before the clock starts.

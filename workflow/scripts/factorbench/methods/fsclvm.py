@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,14 @@ def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> No
         )
 
 
-def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
+def fit(
+    data: AnnData,
+    params: dict[str, Any],
+    seed: int,
+    device: str,
+    budget: Budget,
+    modify: Callable[[Any], None] | None = None,
+) -> Factors:
     """Fit f-scLVM to prepared data.
 
     Parameters
@@ -91,6 +99,8 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
         Not used: slalom runs on the processor.
     budget
         Seconds after which it stops between two iterations and keeps what it has.
+    modify
+        Called with slalom's model before it is trained, by methods that change how it computes; not by this one.
 
     Returns
     -------
@@ -118,6 +128,8 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
             pruneGenes=True,
             do_preTrain=False,
         )
+    if modify is not None:
+        modify(model)
     with _slalom.seeded(seed):
         status, reason, history = train(model, params["max_iterations"], params["tolerance"], budget)
     if status == "diverged":
