@@ -1,0 +1,129 @@
+"""The authors' own training, ``intercode==0.0.7``, watched from outside: how far it is after each epoch, and when.
+
+Rybakov et al. 2020. Their trainer and their network run as published, with the settings of their Kang notebook. The
+trainer tells the network when the steps of an epoch begin (``train()``) and when they are over (``eval()``): there the
+clock is started and stopped, so that neither our snapshots nor their evaluation of all cells after each epoch count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from factorbench.contracts import UserError
+from factorbench.model.cells import dense_matrix
+from intercode.linear_decoder import AutoencoderLinearDecoder, train_autoencoder
+from torch import Tensor
+
+from .rates import torch_threads
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+HIDDEN = (400, 400)
+DROPOUT = 0.2
+LEARNING_RATE = 1e-3
+BATCH_SIZE = 62
+LAMBDAS = {"lambda0": 0.1, "lambda1": 0.93, "lambda2": 0.43, "lambda3": 0.57}
+
+
+class WatchedAutoencoder(AutoencoderLinearDecoder):
+    """The authors' network; ``seconds`` and ``snapshots`` of `Trace` are filled while it is trained."""
+
+    def __init__(self, n_genes: int, n_sets: int) -> None:
+        super().__init__(n_genes, n_sets, mid_layers_size=HIDDEN[0], dropout_rate=DROPOUT)
+        self.seconds: list[float] = []
+        self.snapshots: list[dict[str, Tensor]] = []
+
+    def train(self, mode: bool = True) -> WatchedAutoencoder:
+        """Switch between training and evaluation, and the clock with it."""
+        if self.training and not mode:
+            epoch = time.perf_counter() - self._started
+            self.seconds.append(epoch + (self.seconds[-1] if self.seconds else 0))
+            self.snapshots.append({name: value.clone() for name, value in self.state_dict().items()})
+        super().train(mode)
+        if mode:
+            self._started = time.perf_counter()
+        return self
+
+
+@dataclass
+class Trace:
+    """A training of the authors' network, epoch by epoch.
+
+    Attributes
+    ----------
+    seconds
+        Seconds spent in training steps up to the end of each epoch.
+    snapshots
+        The network's parameters and buffers at the end of each epoch.
+    mean
+        Mean expression of each gene in the training data, shape (n_genes,).
+    network
+        The trained network, in evaluation mode.
+    """
+
+    seconds: list[float]
+    snapshots: list[dict[str, Tensor]]
+    mean: np.ndarray
+    network: AutoencoderLinearDecoder
+
+    def scores(self, data: AnnData, epoch: int = -1) -> np.ndarray:
+        """Scores of cells in evaluation mode after an epoch (counted from 0; by default the last), cells x factors."""
+        encoder = {
+            name.removeprefix("encoder."): value
+            for name, value in self.snapshots[epoch].items()
+            if name.startswith("encoder.")
+        }
+        expression = torch.from_numpy(dense_matrix(data.X) - self.mean)
+        with torch.no_grad():
+            return torch.func.functional_call(self.network.encoder, encoder, (expression,)).numpy()
+
+    def loadings(self, epoch: int = -1) -> np.ndarray:
+        """W after an epoch (counted from 0; by default the last), genes x factors."""
+        return self.snapshots[epoch]["decoder.weight_dict.annotated"].numpy()
+
+
+def train_peer(data: AnnData, seed: int, epochs: int = 30, threads: int = 2) -> Trace:
+    """Train the authors' autoencoder with their settings.
+
+    Parameters
+    ----------
+    data
+        Prepared data (`contracts.read_prepared`); its columns are centred here, before the clock starts.
+    seed
+        Of the initial weights, the dropout and the order of cells; sets torch's and numpy's global generators.
+    threads
+        Of torch.
+
+    Raises
+    ------
+    UserError
+        If the last batch of an epoch would be a single cell: their BatchNorm fails on it.
+    """
+    if data.n_obs % BATCH_SIZE == 1:
+        raise UserError(
+            f"bench: {data.n_obs} cells in batches of {BATCH_SIZE} leave a last one of a single cell, on which "
+            f"intercode fails; give it data with a cell more or less"
+        )
+    from anndata import AnnData
+
+    expression = dense_matrix(data.X)
+    mean = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mask = np.asarray(data.varm["mask"])
+    # Their trainer takes lambdas as thresholds of a step, as their class Intercode hands them over.
+    thresholds = {name: LAMBDAS[name] * LEARNING_RATE for name in ("lambda1", "lambda2", "lambda3")}
+    centred = AnnData(expression - mean, varm={"I": mask.astype(np.int32)})
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    network = WatchedAutoencoder(*mask.shape)
+    with torch_threads(threads), contextlib.redirect_stdout(io.StringIO()):
+        train_autoencoder(
+            centred, network, LEARNING_RATE, BATCH_SIZE, epochs, l2_reg_lambda0=LAMBDAS["lambda0"], **thresholds
+        )
+    return Trace(network.seconds, network.snapshots, mean, network)

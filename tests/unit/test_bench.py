@@ -1,0 +1,172 @@
+"""The benchmark's two halves that are not ours: the authors' training, watched but not changed; the machine's rate."""
+
+import time
+
+import anndata
+import numpy as np
+import pytest
+import torch
+from factorbench.contracts import UserError
+from intercode import linear_decoder as authors
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench import peer, rates
+from tests.planted import planted
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted(n_cells=130)
+
+
+@pytest.fixture(scope="module")
+def trace(data):
+    return peer.train_peer(data, seed=4, epochs=EPOCHS, threads=1)
+
+
+def centred(data):
+    dense = data.X.toarray()
+    return dense - dense.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def trained_unwatched(data, seed, epochs):
+    """The authors' own network and trainer, with nothing of ours around them."""
+    bare = anndata.AnnData(centred(data), varm={"I": np.asarray(data.varm["mask"]).astype(np.int32)})
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    network = authors.AutoencoderLinearDecoder(*data.varm["mask"].shape, mid_layers_size=400, dropout_rate=0.2)
+    authors.train_autoencoder(
+        bare, network, 1e-3, 62, epochs, l2_reg_lambda0=0.1, lambda1=0.93e-3, lambda2=0.43e-3, lambda3=0.57e-3
+    )
+    return network
+
+
+@pytest.fixture(scope="module")
+def unwatched(data):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    networks = [trained_unwatched(data, 4, epochs + 1) for epochs in range(EPOCHS)]
+    torch.set_num_threads(threads)
+    return networks
+
+
+def test_watching_changes_no_bit_of_the_training(trace, unwatched):
+    for snapshot, network in zip(trace.snapshots, unwatched, strict=True):
+        state = network.state_dict()
+        assert snapshot.keys() == state.keys()
+        for name, value in state.items():
+            assert torch.equal(snapshot[name], value), name
+
+
+def test_last_snapshot_is_the_trained_network_and_the_first_is_not(trace):
+    assert not trace.network.training
+    for name, value in trace.network.state_dict().items():
+        assert torch.equal(trace.snapshots[-1][name], value), name
+    assert not np.array_equal(trace.loadings(0), trace.loadings())
+
+
+def test_scores_are_those_of_the_authors_network(trace, unwatched, data):
+    expression = torch.from_numpy(centred(data))
+    for epoch, network in enumerate(unwatched):
+        with torch.no_grad():
+            scores, fitted = network(expression)
+        np.testing.assert_allclose(trace.scores(data, epoch), scores, atol=1e-5)
+        np.testing.assert_allclose(trace.scores(data, epoch) @ trace.loadings(epoch).T, fitted, atol=1e-4)
+    # Of other cells by the means of the cells it was trained on.
+    np.testing.assert_allclose(trace.scores(data[:7]), trace.scores(data)[:7], atol=1e-5)
+
+
+def test_seconds_are_those_of_the_training_steps_alone(data, monkeypatch):
+    step, nap = 0.02, 0.2
+
+    class Slow(torch.optim.Adam):
+        def step(self, closure=None):
+            time.sleep(step)
+            return super().step(closure)
+
+    state_dict, inactive = peer.WatchedAutoencoder.state_dict, authors.CompositeLinearDecoder.n_inactive_terms
+    trainer = authors.train_autoencoder
+    monkeypatch.setattr(peer, "train_autoencoder", lambda *a, **k: trainer(*a, **k, optim=Slow))
+    monkeypatch.setattr(
+        peer.WatchedAutoencoder, "state_dict", lambda self, *a, **k: (time.sleep(nap), state_dict(self, *a, **k))[1]
+    )
+    monkeypatch.setattr(
+        authors.CompositeLinearDecoder, "n_inactive_terms", lambda self: (time.sleep(nap), inactive(self))[1]
+    )
+    start = time.perf_counter()
+    seconds = np.array(peer.train_peer(data, seed=0, epochs=EPOCHS, threads=1).seconds)
+    all_in_all = time.perf_counter() - start
+    n_steps = 3
+    assert (np.diff(seconds, prepend=0) >= n_steps * step).all(), "they add up over epochs, steps included"
+    assert seconds[-1] <= all_in_all - EPOCHS * 2 * nap, "neither snapshots nor evaluation are included"
+
+
+def test_seeds_decide_the_training(trace, data):
+    again, other = (peer.train_peer(data, seed=seed, epochs=EPOCHS, threads=1) for seed in (4, 5))
+    assert np.array_equal(again.loadings(), trace.loadings())
+    assert not np.array_equal(other.loadings(), trace.loadings())
+
+
+def test_threads_of_torch_are_put_back(data):
+    before = torch.get_num_threads()
+    peer.train_peer(data, seed=0, epochs=1, threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_a_last_batch_of_one_cell_is_refused_in_one_line():
+    with pytest.raises(UserError, match=r"^bench: 125 cells in batches of 62 .*; give it") as error:
+        peer.train_peer(planted(n_cells=125), seed=0)
+    assert "\n" not in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------------------- the rate
+
+
+class Products(TorchDispatchMode):
+    """Notes every product of matrices that torch evaluates: its sizes, and which side lies transposed in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            left, right = args[-2:]
+            sizes = (left.shape[0], left.shape[1], right.shape[1])
+            self.seen.append((*sizes, not left.is_contiguous(), not right.is_contiguous()))
+        return function(*args, **(kwargs or {}))
+
+
+def test_products_of_a_step_are_those_that_torch_evaluates():
+    B, G, H, K = 7, 50, 30, 6
+    layers = [torch.nn.Linear(a, b) for a, b in [(G, H), (H, H), (H, K), (K, G)]]
+    with Products() as products:
+        torch.nn.Sequential(*layers)(torch.randn(B, G)).square().sum().backward()
+    expected = rates.step_products(B, G, (H, H), K)
+    assert sorted(product[1:] for product in expected) == sorted(products.seen)
+    assert rates.step_flops(B, G, (H, H), K) == 2 * B * (2 * G * H + 3 * H**2 + 3 * H * K + 3 * K * G)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rates_are_operations_over_time_and_combine_as_times_do(dtype, monkeypatch):
+    monkeypatch.setattr(rates, "SECONDS", 0.002)
+    products = rates.step_products(16, 30, (20, 20), 5)
+    found = rates.matrix_rates(products, threads=1, dtype=dtype)
+    assert list(found) == products
+    assert 0 < min(found.values()) <= rates.combined_rate(found) <= max(found.values())
+    one, two = products[:2]
+    assert rates.combined_rate({one: 3.0, two: 5.0}) == pytest.approx(
+        (one.flops + two.flops) / (one.flops / 3 + two.flops / 5)
+    )
+
+
+def test_rate_does_not_depend_on_how_often_the_clock_is_read(monkeypatch):
+    """With a product that takes 1 ms whatever its size."""
+    monkeypatch.setattr(rates, "SECONDS", 0.004)
+    monkeypatch.setattr(torch, "mm", lambda left, right, out: time.sleep(1e-3))
+    product = rates.Product("", 10, 20, 30)
+    (rate,) = rates.matrix_rates([product], 1, torch.float32).values()
+    assert rate == pytest.approx(product.flops / 1e-3, rel=0.5)
+    assert rate < product.flops / 1e-3
