@@ -1,5 +1,6 @@
 #!/bin/sh
-# install.sh VENV [test]: make a virtual environment from the pins beside this file, every package exact and checked by hash.
+# install.sh VENV [test|bench]: make a virtual environment from the pins beside this file, every package exact and checked by
+# hash; with a name, add to one that is there what tests, or the benchmark, need beyond it.
 #
 # PYTHON       the Python 3.11 to use (default: python3.11, python3 or python, the first that is one)
 # TORCH_INDEX  index to take torch from (default: pip's own). The registry's Linux build brings CUDA; for the much smaller
@@ -44,7 +45,7 @@ if [ -z "$what" ]; then
   pins -r "$here/build.txt"
   pins --no-build-isolation -r "$here/factorbench.txt"
 else
-  echo "environment: what the tests need" >&2
+  echo "environment: what $what needs beside" >&2
   pins -r "$here/$what.txt"
 fi
 # Jobs start many times faster from byte code, and PYTHONDONTWRITEBYTECODE may keep them from ever writing it.

@@ -11,8 +11,8 @@ torch.txt
     which build is wanted depends on the machine;
 torch-cuda.txt
     what the registry's Linux build of torch needs beside, installed only with that build;
-test.txt
-    what tests need beyond the above;
+test.txt, bench.txt
+    what tests, and the benchmark, need beyond the above;
 factorbench.yaml
     the same pins for conda.
 
@@ -94,8 +94,9 @@ def main() -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
             constraints.write("\n".join(pin.split()[0] for pin in pins))
             constraints.flush()
-            extra_pins = compile_pins(HERE / "test.in", "--constraint", constraints.name)
-        write("test.txt", "test.in", [pin for pin in extra_pins if pin.split("==")[0] not in mine])
+            for name in ("test", "bench"):
+                more = compile_pins(HERE / f"{name}.in", "--constraint", constraints.name)
+                write(f"{name}.txt", f"{name}.in", [pin for pin in more if pin.split("==")[0] not in mine])
     (HERE / "factorbench.yaml").write_text(conda_yaml())
 
 
