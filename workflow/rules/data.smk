@@ -40,7 +40,7 @@ rule prepare:
         raw=raw_data,
         gene_sets=gene_set_files,
         orthologs=ortholog_file,
-        code=code("prepare.py", "genesets.py", "labels.py", "symbols.py"),
+        code=code("prepare.py", "variable_genes.py", "genesets.py", "labels.py", "symbols.py"),
     output:
         "results/data/{dataset}/prepared.h5ad",
     log:

@@ -1,9 +1,9 @@
 """Prepare a dataset: labels, subset, normalisation, highly variable genes, gene sets, held-out cells."""
 
 from factorbench.adapter import reporting
-from factorbench.contracts import write_prepared
+from factorbench.contracts import on_disk, write_prepared
 from factorbench.genesets import read_gmt
-from factorbench.prepare import prepare, read_raw
+from factorbench.prepare import prepare_blocks
 from factorbench.run import sha256
 from factorbench.symbols import read_orthologs
 
@@ -17,7 +17,8 @@ with reporting(snakemake) as say:
         hashes[table] = sha256(path)
         orthologs = read_orthologs(path, snakemake.params.columns, f"orthologs.{table}")
     sets = [read_gmt(path) for path in snakemake.input.gene_sets]
-    data = prepare(read_raw(snakemake.input.raw), sets, settings, name, hashes, orthologs)
-    write_prepared(snakemake.output[0], data)
-    n_genes, n_sets = data.varm["mask"].shape
-    say(f"prepare {name}: {data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets")
+    with on_disk(snakemake.input.raw) as raw:
+        write_prepared(snakemake.output[0], prepare_blocks(raw, sets, settings, name, hashes, orthologs))
+    with on_disk(snakemake.output[0]) as data:
+        n_genes, n_sets = data.varm["mask"].shape
+        say(f"prepare {name}: {data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets")

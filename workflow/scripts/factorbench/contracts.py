@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -216,26 +216,90 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
 
 
+# ------------------------------------------------------------------------------------------------------- cells on disk
+
+BLOCK = 4_000
+"""Cells read or written at a time: bounds the memory, 4,000 cells with 2,000 genes each take 64 MB."""
+
+
+def row_blocks(n_cells: int) -> Iterator[slice]:
+    """Consecutive blocks of at most `BLOCK` cells."""
+    for start in range(0, n_cells, BLOCK):
+        yield slice(start, min(start + BLOCK, n_cells))
+
+
+def write_cells(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
+    """Write cells as one h5ad file.
+
+    Parameters
+    ----------
+    path
+        Nothing is there if writing fails.
+    data
+        All cells; or blocks of them, with the same genes, which are written one below the other as they come. ``X``,
+        ``layers`` and ``obsm`` of blocks are CSR matrices; ``var``, ``varm`` and ``uns`` are those of the first.
+    """
+    import anndata
+    import h5py
+    from anndata.io import sparse_dataset, write_elem
+
+    obs = []
+    with atomic(path) as part:
+        for block in [data] if isinstance(data, anndata.AnnData) else data:
+            obs.append(block.obs)
+            if len(obs) == 1:
+                block.write_h5ad(part, compression="lzf", convert_strings_to_categoricals=False)
+                continue
+            with h5py.File(part, "a") as file:
+                sparse_dataset(file["X"]).append(block.X)
+                for group in ("layers", "obsm"):
+                    for name, values in getattr(block, group).items():
+                        sparse_dataset(file[group][name]).append(values)
+        if len(obs) > 1:
+            with h5py.File(part, "a") as file:
+                write_elem(file, "obs", pd.concat(obs), dataset_kwargs={"compression": "lzf"})
+
+
+@contextlib.contextmanager
+def on_disk(path: str | Path) -> Iterator[AnnData]:
+    """An h5ad file whose ``X`` and ``layers`` stay on disk until cells are asked for (``data.X[:1000]``).
+
+    That is possible inside the ``with`` statement only. ``obsm`` is left out.
+    """
+    import anndata
+    import h5py
+    from anndata.io import read_elem, sparse_dataset
+
+    def matrix(stored: h5py.Group | h5py.Dataset) -> Any:
+        return sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored
+
+    with h5py.File(path) as file:
+        yield anndata.AnnData(
+            X=matrix(file["X"]),
+            layers={name: matrix(stored) for name, stored in file["layers"].items()},
+            **{name: read_elem(file[name]) for name in ("obs", "var", "varm", "uns")},
+        )
+
+
 # ------------------------------------------------------------------------------------------------------ prepared.h5ad
 
 
 def check_prepared(data: AnnData) -> None:
-    """Raise `ContractError` unless ``data`` is what every method and metric may rely on.
+    """Raise `ContractError` unless ``data`` (in memory or `on_disk`) is what every method and metric may rely on.
 
     ``X`` float32, sparse (CSR), log-normalised, not centred; ``layers["counts"]`` beside it when counts are known;
     ``obs`` categorical labels; ``varm["mask"]`` bool (n_genes, n_sets) without empty rows or columns;
     ``uns["gene_sets"]`` the names of its columns; ``uns["factorbench"]`` json text: what was done with which inputs;
     ``obs["held_out"]`` bool, where cells are kept from the fit (some, not all).
     """
-    from scipy import sparse
 
     def need(ok: bool, what: str) -> None:
         if not ok:
             raise ContractError(f"prepared data: {what}")
 
-    need(sparse.issparse(data.X) and data.X.format == "csr", "X must be a CSR matrix")
+    need(getattr(data.X, "format", "") == "csr", "X must be a CSR matrix")
     need(data.X.dtype == np.float32, f"X must be float32, not {data.X.dtype}")
-    need(bool(np.isfinite(data.X.data).all()), "X must be finite")
+    need(all(np.isfinite(data.X[rows].data).all() for rows in row_blocks(data.n_obs)), "X must be finite")
     need(data.obs_names.is_unique and data.var_names.is_unique, "names of cells and of genes must be unique")
     need("mask" in data.varm, 'varm["mask"] is missing')
     mask = np.asarray(data.varm["mask"])
@@ -273,10 +337,12 @@ def without_held_out(data: AnnData) -> AnnData:
     return data if seen.all() else data[seen].copy()
 
 
-def write_prepared(path: str | Path, data: AnnData) -> None:
-    check_prepared(data)
+def write_prepared(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
+    """Write prepared cells, all of them or blocks (`write_cells`), and check what was written."""
     with atomic(path) as part:
-        data.write_h5ad(part, compression="lzf")
+        write_cells(part, data)
+        with on_disk(part) as written:
+            check_prepared(written)
 
 
 def read_prepared(path: str | Path) -> AnnData:

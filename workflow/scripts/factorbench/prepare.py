@@ -1,11 +1,14 @@
 """Counts -> what every method is fitted on: checked, labelled, log-normalised, highly variable genes, gene sets.
 
-Each step is a function of its own; what it did is counted in the record that the prepared file carries.
+Each step is a function of its own; what it did is counted in the record that the prepared file carries. Counts are
+read a block of cells at a time, as often as a step needs them, so that data may be larger than the memory.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from . import contracts, genesets, symbols
+from . import contracts, genesets, symbols, variable_genes
 from .contracts import UserError
 from .labels import HELD_OUT, check_classes, check_donors, hold_out, read_contrast, read_labels, subset
 
@@ -27,30 +30,64 @@ SETTINGS = (
 PROVENANCE = ("organism", "doi", "licence", "citation")
 
 
-def write_raw(path: str | Path, raw: AnnData) -> None:
-    """Write what a reader returned: counts, and labels as they were found."""
-    with contracts.atomic(path) as part:
-        raw.write_h5ad(part, compression="lzf")
+def write_raw(path: str | Path, raw: AnnData | Iterable[AnnData]) -> None:
+    """Write what a reader returned: counts, and labels as they were found; all cells, or blocks of them."""
+    if isinstance(raw, AnnData):
+        raw.strings_to_categoricals()
+    contracts.write_cells(path, raw)
 
 
-def read_raw(path: str | Path) -> AnnData:
-    return anndata.read_h5ad(path)
+@dataclass(frozen=True)
+class Counts:
+    """Counts of some cells and genes, in blocks of cells, as often as they are gone through.
+
+    Attributes
+    ----------
+    stored
+        A matrix in memory or on disk whose rows can be sliced, shape (n_cells, n_genes).
+    cells, genes
+        Which of them, bool, shapes (n_cells,) and (n_genes,).
+    """
+
+    stored: Any
+    cells: np.ndarray
+    genes: np.ndarray
+
+    def __iter__(self) -> Iterator[sparse.csr_matrix]:
+        for rows in contracts.row_blocks(len(self.cells)):
+            if self.cells[rows].any():
+                yield read_counts(self.stored, rows)[self.cells[rows]][:, self.genes]
 
 
-def prepare(
+def read_counts(stored: Any, rows: slice) -> sparse.csr_matrix:
+    """Some rows of a matrix in memory or on disk, without stored zeros."""
+    counts = sparse.csr_matrix(stored[rows], copy=True)
+    counts.eliminate_zeros()
+    return counts
+
+
+def prepare(*args: Any, **kwargs: Any) -> AnnData:
+    """All cells of `prepare_blocks`, which has the same parameters, in memory."""
+    data = anndata.concat(list(prepare_blocks(*args, **kwargs)), merge="same", uns_merge="same")
+    contracts.check_prepared(data)
+    return data
+
+
+def prepare_blocks(
     raw: AnnData,
     collections: list[genesets.GeneSets],
     settings: dict[str, Any],
     name: str,
     inputs: dict[str, str] | None = None,
     orthologs: pd.DataFrame | None = None,
-) -> AnnData:
-    """Prepare a dataset.
+) -> Iterator[AnnData]:
+    """Prepare a dataset, a block of cells at a time.
 
     Parameters
     ----------
     raw
-        Counts, shape (n_cells, n_genes), and labels as a reader returned them; it is not changed.
+        Counts, shape (n_cells, n_genes), and labels as a reader returned them, in memory or `contracts.on_disk`; it is
+        not changed.
     collections
         Collections of gene sets, in the order of ``settings["gene_sets"]``, with their full names.
     settings
@@ -63,13 +100,14 @@ def prepare(
     orthologs
         Pairs of one-to-one orthologs (`symbols.read_orthologs`), where ``settings["symbols"]`` asks for them.
 
-    Returns
-    -------
+    Yields
+    ------
     AnnData
-        As `contracts.check_prepared` says. Genes bear the gene sets' symbols; they are those selected as highly
-        variable that are in a kept gene set; counts are normalised over all genes before that. Values of labels are
-        text. ``obs["held_out"]`` says which cells methods are not fitted on, where some are to be held out; genes are
-        selected on all cells. ``uns["factorbench"]`` counts the cells and genes left after each step.
+        Consecutive cells, together as `contracts.check_prepared` says. Genes bear the gene sets' symbols; they are
+        those selected as highly variable that are in a kept gene set; counts are normalised over all genes before that.
+        Values of labels are text. ``obs["held_out"]`` says which cells methods are not fitted on, where some are to be
+        held out; genes are selected on all cells. ``uns["factorbench"]`` counts the cells and genes left after each
+        step.
 
     Raises
     ------
@@ -78,24 +116,25 @@ def prepare(
     """
     where = f"datasets.{name}"
     check_names(raw, where)
-    counts = check_counts(raw, where)
     obs = read_labels(raw.obs, settings["labels"], f"{where}.labels")
     contrast = read_contrast(obs, settings.get("contrast"), f"{where}.contrast")
     sets = genesets.join(collections, settings["gene_sets"], settings["prefixes"], f"{where}.gene_sets")
     genes, translated = symbols.translate(raw.var_names, settings["symbols"], orthologs)
-    data = AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
 
-    data, steps, zeroed = choose(data, contrast, settings, where)
-    check_classes(data.obs, contrast, f"{where}.contrast")
-    check_donors(data.obs, settings["donor"], f"{where}.donor")
-    data = normalise(data, steps["genes"], settings, where)
-    sizes = dict(zip(sets, genesets.mask(sets, data.var_names).sum(axis=0).A1.tolist(), strict=True))
-    data = annotate(data, sets, genes, settings, where)
-    steps["genes"]["in a kept gene set"] = data.n_vars
+    check_counts(raw, where)
+    counts, steps, zeroed = choose(raw, obs, contrast, settings, where)
+    zeroed = genes[zeroed]
+    obs = take(obs, counts.cells)
+    check_classes(obs, contrast, f"{where}.contrast")
+    check_donors(obs, settings["donor"], f"{where}.donor")
+    selected = select(counts, steps["genes"], settings, where)
+    sizes = dict(zip(sets, genesets.mask(sets, genes[selected]).sum(axis=0).A1.tolist(), strict=True))
+    selected, mask, kept = annotate(selected, sets, genes, settings, where)
+    steps["genes"]["in a kept gene set"] = len(mask)
     held_out = None
     if settings["hold_out"]:
-        data.obs[HELD_OUT] = hold_out(data.obs, settings["hold_out"], f"{where}.hold_out")
-        held_out = {**settings["hold_out"], "cells": int(data.obs[HELD_OUT].sum())}
+        obs[HELD_OUT] = hold_out(obs, settings["hold_out"], f"{where}.hold_out")
+        held_out = {**settings["hold_out"], "cells": int(obs[HELD_OUT].sum())}
 
     record = {
         "dataset": name,
@@ -120,52 +159,74 @@ def prepare(
         },
         "sets": {
             "in the collection": len(sets),
-            "kept": len(data.uns["gene_sets"]),
-            "dropped": {key: size for key, size in sizes.items() if key not in set(data.uns["gene_sets"])},
+            "kept": len(kept),
+            "dropped": {key: size for key, size in sizes.items() if key not in kept},
         },
         "reader": json.loads(raw.uns.get("reader", "{}")),
         "versions": {package: version(package) for package in ("anndata", "numpy", "scanpy", "scipy")},
     }
-    data.uns["factorbench"] = json.dumps(record)
-    contracts.check_prepared(data)
-    return data
+    done = 0
+    for block in counts:
+        data = AnnData(
+            log_normalise(block, settings["target_sum"])[:, selected[counts.genes]],
+            obs=obs.iloc[done : done + block.shape[0]].copy(),
+            var=pd.DataFrame(index=genes[selected]),
+            varm={"mask": mask},
+            layers={"counts": block[:, selected[counts.genes]].astype(np.int32)},
+            uns={"gene_sets": np.array(kept, dtype=object), "factorbench": json.dumps(record)},
+        )
+        done += block.shape[0]
+        yield data
 
 
 def choose(
-    data: AnnData, contrast: dict[str, str] | None, settings: dict[str, Any], where: str
-) -> tuple[AnnData, dict[str, dict[str, int]], list[str]]:
+    raw: AnnData, obs: pd.DataFrame, contrast: dict[str, str] | None, settings: dict[str, Any], where: str
+) -> tuple[Counts, dict[str, dict[str, int]], np.ndarray]:
     """The cells of the contrast or of the subset, and the genes seen in enough of them.
 
     Returns
     -------
-    data
+    counts
         What is left.
     steps
         ``cells`` and ``genes``: how many are left after each step.
     zeroed
-        The genes dropped as `zeroed_genes`.
+        The genes dropped as `zeroed_genes`, bool, shape (n_genes,).
     """
-    n_cells, n_genes = {"raw": data.n_obs}, {"raw": data.n_vars}
-    known = data.obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(data.n_obs, bool)
-    n_cells["with a value of the contrast's label"] = int(known.sum())
-    data = data[known].copy()
-    zeroed = np.zeros(data.n_vars, bool)
-    if settings["zeroed_by"]:  # on all cells: in a small subset a rare gene is absent from a class by chance
-        zeroed = zeroed_genes(data.X, data.obs[settings["zeroed_by"]], settings["min_cells"])
-    dropped = data.var_names[zeroed].tolist()
-    chosen = np.arange(data.n_obs)
+    n_cells, n_genes = {"raw": raw.n_obs}, {"raw": raw.n_vars}
+    cells = obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(len(obs), bool)
+    n_cells["with a value of the contrast's label"] = int(cells.sum())
+    classes = []
+    if settings["zeroed_by"]:  # among all cells: in a small subset a rare gene is absent from a class by chance
+        label = obs[settings["zeroed_by"]]
+        classes = [cells & (label == name).to_numpy() for name in label[cells].dropna().unique()]
     if settings["n_cells"] is not None:
-        chosen = subset(data.obs, settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
+        chosen = subset(take(obs, cells), settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
         n_cells["in the subset"] = len(chosen)
-    data = data[chosen, ~zeroed].copy()
-    n_genes["not zeroed in one class"] = data.n_vars
-    data = data[:, data.X.getnnz(axis=0) >= settings["min_cells"]].copy()
-    n_genes["seen in enough cells"] = data.n_vars
-    data = data[data.X.getnnz(axis=1) > 0].copy()
-    n_cells["with counts"] = data.n_obs
-    if data.n_obs == 0:
+        cells = narrow(cells, chosen)
+    *seen_by_class, seen = seen_in(raw.X, [*classes, cells])
+    zeroed = zeroed_genes(np.array(seen_by_class), settings["min_cells"]) if classes else np.zeros(raw.n_vars, bool)
+    n_genes["not zeroed in one class"] = int((~zeroed).sum())
+    genes = ~zeroed & (seen >= settings["min_cells"])
+    n_genes["seen in enough cells"] = int(genes.sum())
+    cells = narrow(cells, np.concatenate([block.getnnz(axis=1) > 0 for block in Counts(raw.X, cells, genes)]))
+    n_cells["with counts"] = int(cells.sum())
+    if not cells.any():
         raise UserError(f"{where}.min_cells: no gene is seen in {settings['min_cells']} cells; lower min_cells")
-    return data, {"cells": n_cells, "genes": n_genes}, dropped
+    return Counts(raw.X, cells, genes), {"cells": n_cells, "genes": n_genes}, zeroed
+
+
+def narrow(chosen: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Those of the ``chosen`` (bool, shape (n,)) that are ``kept``: bool, or positions among the chosen."""
+    left = np.zeros(len(chosen), bool)
+    left[np.flatnonzero(chosen)[kept]] = True
+    return left
+
+
+def take(labels: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
+    """Labels of some cells; classes without any of them are forgotten."""
+    kept = {name: label.cat.remove_unused_categories() for name, label in labels[cells].items()}
+    return pd.DataFrame(kept, index=labels.index[cells])
 
 
 # ------------------------------------------------------------------------------------------------------------ raw data
@@ -184,47 +245,56 @@ def check_names(raw: AnnData, where: str) -> None:
             )
 
 
-def check_counts(raw: AnnData, where: str) -> sparse.csr_matrix:
-    """The counts as a CSR matrix without stored zeros, shape (n_cells, n_genes).
+WRONG = {
+    "NaN": np.isnan,
+    "infinite": np.isinf,
+    "negative": lambda values: values < 0,
+    "not whole numbers": lambda values: values != np.round(values),
+}
+"""What a count must not be."""
 
-    Raises
-    ------
-    UserError
-        If a value is NaN, infinite, negative or not a whole number.
-    """
-    counts = sparse.csr_matrix(raw.X, copy=True)
-    counts.eliminate_zeros()
-    values = counts.data
-    wrong = {
-        "NaN": np.isnan(values),
-        "infinite": np.isinf(values),
-        "negative": values < 0,
-        "not whole numbers": values != np.round(values),
-    }
-    for what, entries in wrong.items():
-        if entries.any():
-            first = int(np.flatnonzero(entries)[0])
-            cell = raw.obs_names[np.searchsorted(counts.indptr, first, side="right") - 1]
+
+def check_counts(raw: AnnData, where: str) -> None:
+    """Raise a `UserError` if a count is NaN, infinite, negative or not a whole number."""
+    found, first = dict.fromkeys(WRONG, 0), {}
+    for rows in contracts.row_blocks(raw.n_obs):
+        counts = read_counts(raw.X, rows)
+        for what, is_wrong in WRONG.items():
+            entries = np.flatnonzero(is_wrong(counts.data))
+            if len(entries):
+                cell = rows.start + np.searchsorted(counts.indptr, entries[0], side="right") - 1
+                first.setdefault(what, f"cell {raw.obs_names[cell]}, gene {raw.var_names[counts.indices[entries[0]]]}")
+                found[what] += len(entries)
+    for what, number in found.items():
+        if number:
             raise UserError(
-                f"{where}.files: {entries.sum()} counts are {what}, the first in cell {cell}, gene "
-                f"{raw.var_names[counts.indices[first]]}; give raw counts (options.layer says where in an h5ad file)"
+                f"{where}.files: {number} counts are {what}, the first in {first[what]}; "
+                f"give raw counts (options.layer says where in an h5ad file)"
             )
-    return counts
 
 
-def zeroed_genes(counts: sparse.csr_matrix, label: pd.Series, min_cells: int) -> np.ndarray:
-    """Genes without any count in exactly one class of ``label``, bool, shape (n_genes,).
+def seen_in(stored: Any, groups: list[np.ndarray]) -> np.ndarray:
+    """In how many cells of each group (bool, shape (n_cells,)) each gene has a count, shape (n_groups, n_genes)."""
+    groups = np.array(groups)
+    seen = np.zeros((len(groups), stored.shape[1]), np.int64)
+    for rows in contracts.row_blocks(stored.shape[0]):
+        seen += groups[:, rows].astype(np.int64) @ (read_counts(stored, rows) != 0)
+    return seen
+
+
+def zeroed_genes(seen: np.ndarray, min_cells: int) -> np.ndarray:
+    """Genes without any count in exactly one class, bool, shape (n_genes,).
 
     That is what a filter on the number of cells leaves behind when it was applied class by class. Genes seen in fewer
     than ``min_cells`` cells are not looked at: they are rare, and dropped for that.
+
+    Parameters
+    ----------
+    seen
+        In how many cells of each class each gene has a count, shape (n_classes, n_genes).
+    min_cells
+        In how many cells of all classes a gene must be seen.
     """
-    classes = label.cat.codes.to_numpy()
-    known = classes >= 0
-    indicator = sparse.csr_matrix(
-        (np.ones(known.sum(), np.int32), (classes[known], np.flatnonzero(known))),
-        shape=(len(label.cat.categories), len(label)),
-    )
-    seen = (indicator @ (counts != 0).astype(np.int32)).toarray()
     return ((seen == 0).sum(axis=0) == 1) & (seen.sum(axis=0) >= min_cells)
 
 
@@ -241,66 +311,77 @@ def log_normalise(counts: sparse.csr_matrix, target_sum: float) -> sparse.csr_ma
     return data.X
 
 
-def varying(expression: sparse.csr_matrix) -> np.ndarray:
+def expression(counts: Counts, target_sum: float, genes: np.ndarray) -> Iterator[sparse.csr_matrix]:
+    """`log_normalise` of all ``counts``, in blocks of cells; the values of ``genes`` (bool, among all there are)."""
+    for block in counts:
+        yield log_normalise(block, target_sum)[:, genes[counts.genes]]
+
+
+def varying(expression: Iterable[sparse.csr_matrix]) -> np.ndarray:
     """Genes that are not the same in all cells, bool, shape (n_genes,)."""
-    low, high = (extreme(axis=0).toarray().ravel() for extreme in (expression.min, expression.max))
+    low, high = np.inf, -np.inf
+    for block in expression:
+        low = np.minimum(low, block.min(axis=0).toarray().ravel())
+        high = np.maximum(high, block.max(axis=0).toarray().ravel())
     return high > low
 
 
-def highly_variable(data: AnnData, flavor: str, n_top_genes: int, where: str) -> np.ndarray:
-    """The ``n_top_genes`` most variable genes by scanpy, bool, shape (n_genes,); all of them if there are not more.
+def select(counts: Counts, n_genes: dict[str, int], settings: dict[str, Any], where: str) -> np.ndarray:
+    """The highly variable genes, bool, shape (n_genes,); all that vary if they are not more than are to be selected.
 
-    ``seurat_v3`` ranks by the counts, the other flavours by their logarithms (``X``).
+    ``seurat_v3`` ranks by the counts, the other flavours by their logarithms. ``n_genes`` is continued.
     """
-    if n_top_genes >= data.n_vars:
-        return np.ones(data.n_vars, bool)
-    import scanpy as sc
-
-    layer = "counts" if flavor == "seurat_v3" else None
-    try:
-        table = sc.pp.highly_variable_genes(data, layer=layer, flavor=flavor, n_top_genes=n_top_genes, inplace=False)
-    except ValueError as error:  # loess gives up on few cells or few distinct means
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{where}.hvg_flavor: {flavor} fails on these data ({reason}); choose another flavour"
-        ) from None
-    return table["highly_variable"].to_numpy(bool)
-
-
-def normalise(data: AnnData, n_genes: dict[str, int], settings: dict[str, Any], where: str) -> AnnData:
-    """``X`` log-normalised beside ``layers["counts"]``, for the highly variable genes; ``n_genes`` is continued."""
-    data.layers["counts"] = data.X.astype(np.int32)
-    data.X = log_normalise(data.X, settings["target_sum"])
-    data = data[:, varying(data.X)].copy()
-    n_genes["not constant"] = data.n_vars
-    data = data[:, highly_variable(data, settings["hvg_flavor"], settings["n_top_genes"], where)].copy()
-    n_genes["highly variable"] = data.n_vars
-    return data
+    target_sum, flavor, n_top_genes = (settings[key] for key in ("target_sum", "hvg_flavor", "n_top_genes"))
+    genes = narrow(counts.genes, varying(expression(counts, target_sum, counts.genes)))
+    n_genes["not constant"] = int(genes.sum())
+    if n_top_genes < genes.sum():
+        try:
+            if flavor == "seurat_v3":
+                chosen = variable_genes.seurat_v3(replace(counts, genes=genes), n_top_genes)
+            else:
+                chosen = variable_genes.dispersed(expression(counts, target_sum, genes), flavor, n_top_genes)
+        except ValueError as error:  # loess gives up on few cells or few distinct means
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"{where}.hvg_flavor: {flavor} fails on these data ({reason}); choose another flavour"
+            ) from None
+        genes = narrow(genes, chosen)
+    n_genes["highly variable"] = int(genes.sum())
+    return genes
 
 
-def annotate(data: AnnData, sets: genesets.GeneSets, genes: pd.Index, settings: dict[str, Any], where: str) -> AnnData:
-    """``data`` with the genes that are in a set of accepted size, ``varm["mask"]`` and ``uns["gene_sets"]``.
+def annotate(
+    selected: np.ndarray, sets: genesets.GeneSets, genes: pd.Index, settings: dict[str, Any], where: str
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Those of the ``selected`` genes (bool, shape (n_genes,)) that are in a set of accepted size.
+
+    Returns
+    -------
+    selected
+        Bool, shape (n_genes,).
+    mask
+        Which of them is in which set, bool, shape (n_selected, n_kept).
+    kept
+        Names of the sets.
 
     Raises
     ------
     UserError
         If no set is left: either no gene of the raw data (``genes``) is in any, or the limits of size are too strict.
     """
-    member = genesets.mask(sets, data.var_names)
+    member = genesets.mask(sets, genes[selected])
     kept = genesets.filter_by_size(member, settings["min_genes"], settings["max_genes"])
     if not kept.any():
         if not genesets.mask(sets, genes).nnz:
             raise genesets.no_match(sets, genes, f"{where}.gene_sets")
         raise UserError(
             f"{where}.min_genes: no gene set has {settings['min_genes']} to {settings['max_genes'] or 'any number'} of "
-            f"the {data.n_vars} selected genes (the largest has {member.sum(axis=0).max()}); "
+            f"the {selected.sum()} selected genes (the largest has {member.sum(axis=0).max()}); "
             f"change min_genes, max_genes or n_top_genes"
         )
     if settings["n_sets"] is not None:
         chosen = settings["keep_sets"], settings["subset_seed"]
         kept = genesets.draw(kept, list(sets), settings["n_sets"], *chosen, where)
     annotated = member[:, kept].getnnz(axis=1) > 0
-    data = data[:, annotated].copy()
-    data.varm["mask"] = member[annotated][:, kept].toarray()
-    data.uns["gene_sets"] = np.array(list(sets), dtype=object)[kept]
-    return data
+    names = [name for name, keep in zip(sets, kept, strict=True) if keep]
+    return narrow(selected, annotated), member[annotated][:, kept].toarray(), names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ SPEC = Spec(
 )
 CONDITIONS = ("control", "stimulated")
 
+BLOCK = 4_000
+"""Cells drawn at a time: bounds the memory, each array of 4,000 x 2,000 numbers takes 64 MB."""
+
 
 def gene_sets(options: dict[str, Any]) -> dict[str, list[str]]:
     """The planted sets: ``CONDITION``, ``TYPE_A`` and so on, then ``SET_01`` and so on, the active ones first."""
@@ -59,13 +63,28 @@ def cell_types(options: dict[str, Any]) -> list[str]:
 
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
-    """Draw the counts: negative binomial with mean depth_c softmax_g(base_g + sum_k activity_ck weight_gk).
+    """All cells of `blocks` in memory.
 
     Returns
     -------
     AnnData
-        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; ``obsm["activity"]`` and
+        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; ``obsm["activity"]`` (CSR) and
         ``varm["weights"]`` the truth, shapes (n_cells, n_sets) and (n_genes, n_sets), in the order of `gene_sets`.
+    """
+    import anndata
+
+    return anndata.concat(list(blocks(files, options)), merge="same", uns_merge="same")
+
+
+def blocks(files: dict[str, Path], options: dict[str, Any]) -> Iterator[AnnData]:
+    """Draw the counts, `BLOCK` cells at a time.
+
+    They are negative binomial with mean depth_c softmax_g(base_g + sum_k activity_ck weight_gk).
+
+    Yields
+    ------
+    AnnData
+        As `read` returns it, of these cells.
     """
     import anndata
     import pandas as pd
@@ -74,35 +93,45 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     from ..genesets import mask
 
     sets = gene_sets(options)
-    names, genes, types = list(sets), gene_names(options), cell_types(options)
-    n_cells, n_sets = options["n_cells"], len(sets)
-    rng = np.random.default_rng([options["seed"], 1])
-
-    condition = rng.permutation(np.arange(n_cells) % 2)
-    cell_type = rng.permutation(np.arange(n_cells) % len(types))
-    activity = np.zeros((n_cells, n_sets))
-    activity[:, 0] = condition
-    activity[np.arange(n_cells), 1 + cell_type] = 1
-    active = slice(1 + len(types), 1 + len(types) + options["n_active"])
-    activity[:, active] = rng.gamma(4.0, 0.25, activity[:, active].shape)
-
+    genes, types = gene_names(options), cell_types(options)
     member = mask(sets, genes).toarray()
-    weights = options["effect"] * member * rng.uniform(0.5, 1.5, member.shape)
-    weights[:, active.stop :] = 0
-    log_mean = rng.normal(0.0, 1.0, len(genes)) + activity @ weights.T
-    share = np.exp(log_mean - log_mean.max(axis=1, keepdims=True))
-    share /= share.sum(axis=1, keepdims=True)
-    mean = share * (options["depth"] * rng.lognormal(0.0, 0.3, (n_cells, 1)))
+    active = slice(1 + len(types), 1 + len(types) + options["n_active"])
+
+    for number, first in enumerate(range(0, options["n_cells"], BLOCK)):
+        n_cells = min(BLOCK, options["n_cells"] - first)
+        rng = np.random.default_rng([options["seed"], 1, number])
+        condition = rng.permutation(np.arange(n_cells) % 2)
+        cell_type = rng.permutation(np.arange(n_cells) % len(types))
+        activity = np.zeros((n_cells, len(sets)))
+        activity[:, 0] = condition
+        activity[np.arange(n_cells), 1 + cell_type] = 1
+        activity[:, active] = rng.gamma(4.0, 0.25, activity[:, active].shape)
+        if number == 0:  # the genes' own numbers, the same in every block
+            weights = options["effect"] * member * rng.uniform(0.5, 1.5, member.shape)
+            weights[:, active.stop :] = 0
+            base = rng.normal(0.0, 1.0, len(genes))
+        data = anndata.AnnData(
+            sparse.csr_matrix(draw(base + activity @ weights.T, options, rng)),
+            obs=pd.DataFrame(
+                {
+                    "condition": pd.Categorical.from_codes(condition, CONDITIONS),
+                    "cell_type": pd.Categorical.from_codes(cell_type, types),
+                },
+                index=[f"cell_{first + i + 1:05d}" for i in range(n_cells)],
+            ),
+            var=pd.DataFrame(index=genes),
+        )
+        data.obsm["activity"], data.varm["weights"] = sparse.csr_matrix(activity), weights
+        data.uns["planted_sets"] = np.array(list(sets), dtype=object)
+        yield data
+
+
+def draw(log_mean: np.ndarray, options: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """Counts with means in proportion to exp(``log_mean``) within each cell, int32, shape (n_cells, n_genes)."""
+    mean = np.exp(log_mean - log_mean.max(axis=1, keepdims=True))
+    mean /= mean.sum(axis=1, keepdims=True)
+    mean *= options["depth"] * rng.lognormal(0.0, 0.3, (len(mean), 1))
     if options["dispersion"]:
         shape = 1 / options["dispersion"]
-        mean = mean * rng.gamma(shape, 1 / shape, mean.shape)
-    counts = sparse.csr_matrix(rng.poisson(mean).astype(np.int32))
-
-    obs = pd.DataFrame(
-        {"condition": np.array(CONDITIONS)[condition], "cell_type": np.array(types)[cell_type]},
-        index=[f"cell_{i + 1:05d}" for i in range(n_cells)],
-    )
-    data = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
-    data.obsm["activity"], data.varm["weights"] = activity, weights
-    data.uns["planted_sets"] = np.array(names, dtype=object)
-    return data
+        mean *= rng.gamma(shape, 1 / shape, mean.shape)
+    return rng.poisson(mean).astype(np.int32)
