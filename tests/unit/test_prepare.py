@@ -389,13 +389,13 @@ def test_zeroed_genes_are_looked_for_in_all_cells_not_in_the_subset(raw, sets):
     }
     in_subset = raw[labels.subset(labels.read_labels(raw.obs, SETTINGS["labels"], ""), 16, 0, "")]
     classes = [(in_subset.obs["condition"] == name).to_numpy() for name in ("control", "stimulated")]
-    assert steps.zeroed_genes(steps.seen_in(in_subset.X, classes), 1).sum() > 0
+    assert steps.zeroed_genes(steps.seen_in(steps.checked(in_subset, ""), classes), 1).sum() > 0
     assert record(prepare(raw, [sets], small, "planted"))["zeroed"]["n"] == 0
 
 
 def test_zeroed_in_exactly_one_of_three_classes():
     counts = sparse.csr_matrix([[1, 0, 0, 1], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
-    seen = steps.seen_in(counts, [np.array(["a", "b", "b", "c"]) == name for name in "abc"])
+    seen = steps.seen_in([(slice(0, 4), counts)], [np.array(["a", "b", "b", "c"]) == name for name in "abc"])
     np.testing.assert_array_equal(seen, [[1, 0, 0, 1], [2, 2, 0, 0], [1, 1, 1, 0]])
     np.testing.assert_array_equal(steps.zeroed_genes(seen, 1), [False, True, False, False])
     np.testing.assert_array_equal(steps.zeroed_genes(seen, 4), [False] * 4)

@@ -121,7 +121,6 @@ def prepare_blocks(
     sets = genesets.join(collections, settings["gene_sets"], settings["prefixes"], f"{where}.gene_sets")
     genes, translated = symbols.translate(raw.var_names, settings["symbols"], orthologs)
 
-    check_counts(raw, where)
     counts, steps, zeroed = choose(raw, obs, contrast, settings, where)
     zeroed = genes[zeroed]
     obs = take(obs, counts.cells)
@@ -204,7 +203,7 @@ def choose(
         chosen = subset(take(obs, cells), settings["n_cells"], settings["subset_seed"], f"{where}.n_cells")
         n_cells["in the subset"] = len(chosen)
         cells = narrow(cells, chosen)
-    *seen_by_class, seen = seen_in(raw.X, [*classes, cells])
+    *seen_by_class, seen = seen_in(checked(raw, where), [*classes, cells])
     zeroed = zeroed_genes(np.array(seen_by_class), settings["min_cells"]) if classes else np.zeros(raw.n_vars, bool)
     n_genes["not zeroed in one class"] = int((~zeroed).sum())
     genes = ~zeroed & (seen >= settings["min_cells"])
@@ -254,8 +253,14 @@ WRONG = {
 """What a count must not be."""
 
 
-def check_counts(raw: AnnData, where: str) -> None:
-    """Raise a `UserError` if a count is NaN, infinite, negative or not a whole number."""
+def checked(raw: AnnData, where: str) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+    """All counts in blocks of cells, with their place.
+
+    Raises
+    ------
+    UserError
+        At the end, if a value is NaN, infinite, negative or not a whole number.
+    """
     found, first = dict.fromkeys(WRONG, 0), {}
     for rows in contracts.row_blocks(raw.n_obs):
         counts = read_counts(raw.X, rows)
@@ -265,6 +270,7 @@ def check_counts(raw: AnnData, where: str) -> None:
                 cell = rows.start + np.searchsorted(counts.indptr, entries[0], side="right") - 1
                 first.setdefault(what, f"cell {raw.obs_names[cell]}, gene {raw.var_names[counts.indices[entries[0]]]}")
                 found[what] += len(entries)
+        yield rows, counts
     for what, number in found.items():
         if number:
             raise UserError(
@@ -273,13 +279,10 @@ def check_counts(raw: AnnData, where: str) -> None:
             )
 
 
-def seen_in(stored: Any, groups: list[np.ndarray]) -> np.ndarray:
+def seen_in(blocks: Iterable[tuple[slice, sparse.csr_matrix]], groups: list[np.ndarray]) -> np.ndarray:
     """In how many cells of each group (bool, shape (n_cells,)) each gene has a count, shape (n_groups, n_genes)."""
-    groups = np.array(groups)
-    seen = np.zeros((len(groups), stored.shape[1]), np.int64)
-    for rows in contracts.row_blocks(stored.shape[0]):
-        seen += groups[:, rows].astype(np.int64) @ (read_counts(stored, rows) != 0)
-    return seen
+    member = np.array(groups)
+    return sum(member[:, rows].astype(np.int64) @ (counts != 0) for rows, counts in blocks)
 
 
 def zeroed_genes(seen: np.ndarray, min_cells: int) -> np.ndarray:
