@@ -1,6 +1,6 @@
 # The commands of the README. Everything is set up on first use; nothing is installed outside .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help run paper paper-subset check-dataset test lint clean
+.PHONY: help run paper paper-subset scaling check-dataset test lint clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ paper: run ## the paper in full: three datasets, f-scLVM until it converges; day
 
 paper-subset: PRESET := --configfile workflow/presets/paper_subset.yaml
 paper-subset: run ## the same figures and claims on what a mirror has: half an hour, MIRROR=/a/folder
+
+scaling: PRESET := --configfile workflow/presets/scaling.yaml
+scaling: run ## how time grows with cells and terms, and what f-scLVM would take on all: 25 minutes
 
 check-dataset: $(VENV)/.factorbench ## what an entry's data are, before anything is run: NAME=a_dataset
 	@test -n "$(NAME)" || { echo "error: say which: make check-dataset NAME=a_dataset" >&2; exit 1; }

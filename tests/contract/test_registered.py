@@ -65,6 +65,7 @@ def test_planning_imports_nothing_heavy():
 LAYERS = [
     "contracts registry clock schema locks archives words",
     "model genesets labels tables pins",
+    "scaling",
     "methods metrics plots readers symbols evidence sources",
     "run fetch prepare describe compare score claims findings figures",
     "config report summary",

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from factorbench import contracts, tables
+from factorbench import contracts, scaling, tables
 from factorbench.plots import accuracy, pathways, runtime, scatter, style
 from factorbench.words import duration, times
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -354,6 +354,14 @@ def kinds():
     return sorted({p.stem for p in package.glob("*.py")} - {"__init__", "style"})
 
 
+def studied(sizes):
+    """The tables of a scaling study of toy in ``sizes`` numbers of cells."""
+    runs = tables.runs_table([toy.run(seed=seed, n_cells=n) for seed, n in enumerate(sizes)])
+    runs["dataset"] = [f"toy_{n}" for n in sizes]
+    runs = scaling.families(runs, dict.fromkeys(runs["dataset"], 3), {name: {"raw": "toy"} for name in runs["dataset"]})
+    return {"scaling": scaling.laws(runs), "full_time": scaling.full_times(runs, "ae")}
+
+
 @pytest.fixture
 def anything(cells):
     """For each kind of figure, tables and a spec of figures that must say what is missing, empty ones among them."""
@@ -368,6 +376,7 @@ def anything(cells):
         "pathways": [(relevances(), {**PATHWAYS, "published": p}) for p in ([], ["A", "B"])]
         + [(relevances(), {**PATHWAYS, "method": "pca"})],
         "runtime": [(times, {"datasets": ["toy"]}), (times, {"datasets": ["small", "toy"]})],
+        "scaling": [(studied(sizes), {"dataset": "toy"}) for sizes in ((50, 100, 200), (50,))],
         "scatter": [(both, SCATTER), (both, FACETS), ({"cells": cells(["GONE"], ["A"])}, SCATTER)],
     }
 
@@ -377,6 +386,7 @@ def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, anything):
     """A kind without an entry in ``anything`` fails here."""
     plot = importlib.import_module(f"factorbench.plots.{kind}").plot
     config = toy.config()
+    config["datasets"]["toy"]["raw"] = "toy"
     lacking = copy.deepcopy(config)
     lacking["datasets"]["toy"] |= {"missing": ["C51", "C52", 141], "hold_out": {"share": 0.2}, "n_cells": 5000}
     lacking["datasets"]["toy"] |= {"n_sets": 40, "piece": True}

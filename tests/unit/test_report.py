@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import claims, compare, contracts, findings, report, tables, words
+from factorbench import claims, compare, contracts, findings, report, scaling, tables, words
 from factorbench.metrics import relevance, separation
 
 from tests.unit import metric_fixtures as toy
@@ -93,6 +93,8 @@ def page(world, tmp_path, config=None, keep=lambda run: True, **more):
         "separation": tables.separation_table(scores),
         "top_pathways": tables.top_pathways(scores, 3),
         "comparisons": compared(),
+        "scaling": pd.DataFrame(columns=[*scaling.LAW_COLUMNS]),
+        "full_time": pd.DataFrame(columns=[*scaling.FULL_COLUMNS]),
         **more,
     }
     for name, table in results.items():

@@ -12,7 +12,7 @@ from factorbench import registry, sources
 from factorbench.contracts import UserError
 
 ENVIRONMENT = "../../envs/factorbench.yaml"
-TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scores"]
+TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scaling", "full_time", "scores"]
 TABLES += ["claims"] if config.get("claims") else []
 
 
@@ -174,4 +174,5 @@ def figure_tables(wildcards):
     """The tidy tables that a figure is drawn from."""
     if figure(wildcards)["kind"] == "scatter":
         return {"cells": f"results/tables/cells_{wildcards.figure}.tsv.gz"}
-    return {name: f"results/tables/{name}.tsv" for name in ("runs", "runtime", "scores")}
+    names = ("scaling", "full_time") if figure(wildcards)["kind"] == "scaling" else ("runs", "runtime", "scores")
+    return {name: f"results/tables/{name}.tsv" for name in names}

@@ -8,13 +8,15 @@ rule collect:
         over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
         comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
-        code=code("tables.py"),
+        code=code("scaling.py", "tables.py"),
     output:
         runs=report("results/tables/runs.tsv", caption="../report/tables.rst", category="Tables"),
         runtime=report("results/tables/runtime.tsv", caption="../report/tables.rst", category="Tables"),
         separation=report("results/tables/separation.tsv", caption="../report/tables.rst", category="Tables"),
         top_pathways=report("results/tables/top_pathways.tsv", caption="../report/tables.rst", category="Tables"),
         comparisons=report("results/tables/comparisons.tsv", caption="../report/tables.rst", category="Tables"),
+        scaling=report("results/tables/scaling.tsv", caption="../report/tables.rst", category="Tables"),
+        full_time=report("results/tables/full_time.tsv", caption="../report/tables.rst", category="Tables"),
         scores="results/tables/scores.tsv",
     log:
         "results/logs/collect.log",
@@ -34,7 +36,7 @@ rule judge:
         runtime="results/tables/runtime.tsv",
         scores="results/tables/scores.tsv",
         claims=claims_file,
-        code=code("claims.py", "evidence.py", "tables.py", "words.py"),
+        code=code("claims.py", "evidence.py", "scaling.py", "tables.py", "words.py"),
     output:
         report("results/tables/claims.tsv", caption="../report/tables.rst", category="Claims"),
     log:
@@ -64,7 +66,7 @@ rule pick:
 rule draw:
     input:
         unpack(figure_tables),
-        code=lambda wildcards: code("tables.py", "words.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
+        code=lambda wildcards: code("scaling.py", "tables.py", "words.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
     output:
         png=report(
             "results/figures/{figure}.png",
@@ -90,7 +92,7 @@ rule report:
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
         template=os.path.relpath(PACKAGE.parents[1] / "report" / "report.html.j2"),
-        code=code("report.py", "findings.py", "tables.py", "words.py"),
+        code=code("report.py", "findings.py", "scaling.py", "tables.py", "words.py"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Report"),
     log:

@@ -1,8 +1,9 @@
 """All runs and scores in tidy tables."""
 
 import pandas as pd
-from factorbench import contracts, tables
+from factorbench import contracts, scaling, tables
 from factorbench.adapter import reporting
+from factorbench.report import read_record
 
 
 def together(paths):
@@ -16,12 +17,16 @@ with reporting(snakemake):
     scores = together([*snakemake.input.scores, *snakemake.input.over_seeds])
     contracts.check_scores(scores)
     runs = tables.runs_table([contracts.read_json(path) for path in snakemake.input.runs])
+    records = map(read_record, snakemake.input.prepared)
+    sized = scaling.families(runs, {record["dataset"]: record["sets"]["kept"] for record in records}, datasets)
     results = {
         "runs": runs,
         "runtime": tables.runtime_table(runs, reference, datasets, snakemake.params.paper),
         "separation": tables.separation_table(scores),
         "top_pathways": tables.top_pathways(scores, snakemake.params.top),
         "comparisons": together(snakemake.input.comparisons),
+        "scaling": scaling.laws(sized),
+        "full_time": scaling.full_times(sized, reference),
         "scores": scores,
     }
     for name, table in results.items():

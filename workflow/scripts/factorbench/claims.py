@@ -3,6 +3,7 @@
 A claim (``workflow/claims.yaml``) names one of `evidence.TESTS` and its settings. A test gives one number a seed. The
 claim is reproduced if their mean is on the claimed side of the threshold, and with three seeds or more the whole 95 %
 interval of the mean (Student's t over seeds) as well: a result that another seed may turn over is not a reproduction.
+A test whose number is fitted may bring the interval of the fit instead; it decides in the same way.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def judge(claim: dict[str, Any], results: Table, config: dict[str, Any]) -> dict
             reasons.append(f"on {dataset}: {reason}")
             continue
         own = dataset == claim["dataset"]
-        row |= weigh(evidence, settings, own or claim["decides"], reasons) | where(dataset, evidence, results)
+        row |= weigh(evidence, settings, own or claim["decides"], reasons)
+        row |= where(evidence.dataset or dataset, evidence, results)
         return row | {"discussion": f"{found(row)} {claim['differs']}"}
     why = "; ".join(reasons)
     row |= {"verdict": UNTESTED, "why": why, "dataset": claim["dataset"]}
@@ -127,6 +129,8 @@ def weigh(evidence: Evidence, settings: dict[str, Any], decides: bool, reasons: 
         mean, lower, upper = (float(np.exp(v)) for v in tables.interval(np.log(values)))
     else:
         mean, lower, upper = tables.interval(values)
+    if evidence.interval is not None:
+        lower, upper = evidence.interval
     beyond = np.greater if side == "above" else np.greater_equal
     holds, sure = bool(beyond(mean, threshold)), bool(np.isnan(lower) or beyond(lower, threshold))
     words = f"{'above' if side == 'above' else 'at least'} {threshold:g}"
@@ -137,7 +141,7 @@ def weigh(evidence: Evidence, settings: dict[str, Any], decides: bool, reasons: 
     elif evidence.at_least:
         verdict, why = UNTESTED, f"claimed {words}; runs were stopped before they were done, so it may be more"
     elif holds:
-        verdict, why = FAILED, f"claimed {words}: so it is on average, but the interval over seeds reaches below"
+        verdict, why = FAILED, f"claimed {words}: so it is on average, but its interval reaches below"
     else:
         verdict, why = FAILED, f"claimed {words}"
     if decides and reasons:

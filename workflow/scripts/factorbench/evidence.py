@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import registry, tables
+from . import registry, scaling, tables
 from .words import percent
 
 Table = dict[str, pd.DataFrame]
@@ -42,6 +42,10 @@ class Evidence:
         One of `claims.UNITS`. Of ``times`` the mean and its interval are taken of the logarithms.
     at_least
         Whether runs were stopped, so that the true numbers are larger.
+    interval
+        95 % interval of the mean that does not come from seeds (``None``: Student's t over the seeds).
+    dataset
+        The dataset that the cells and the extent are told of (empty: the one the claim is about).
     """
 
     quantity: str
@@ -50,6 +54,8 @@ class Evidence:
     details: list[str] = field(default_factory=list)
     unit: str = ""
     at_least: bool = False
+    interval: tuple[float, float] | None = None
+    dataset: str = ""
 
 
 # ------------------------------------------------------------------------------------------------------ what was found
@@ -301,28 +307,66 @@ def new_cells(results: Table, dataset: str, settings: dict[str, Any], claim: Any
 
 
 def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Slope of log(ratio of times) by log(cells) over all sizes of a dataset on which both finished, seed by seed."""
-    runs = results["runs"]
-    family = [name for name in runs["dataset"].unique() if dataset in tables.ancestry(name, config["datasets"])]
-    ok = runs[runs["dataset"].isin(family) & (runs["status"] == "ok")]
+    """Slope of log(ratio of times) by log(cells) over the sizes of a dataset on which both finished, seed by seed.
+
+    The sizes are those at one number of terms, the one with the most of them. Runs that were stopped are left out: how
+    long they would have taken is not known. Below three seeds the interval is that of the fitted exponent.
+    """
+    method, reference = settings["method"], settings["reference"]
+    datasets, runs = config["datasets"], results["runs"]
+    family = [name for name in runs["dataset"].unique() if dataset in tables.ancestry(name, datasets)]
+    family = [name for name in family if not datasets[name].get("hold_out")]
+    runs = runs[runs["dataset"].isin(family) & runs["method"].isin([method, reference]) & (runs["n_factors"] > 0)]
+    ok = runs[runs["status"] == "ok"]
     seconds = ok.pivot_table(index=["seed", "dataset"], columns="method", values="fit_seconds")
-    if not {settings["method"], settings["reference"]} <= set(seconds.columns):
+    if not {method, reference} <= set(seconds.columns):
         raise NotTested("not both methods finished on any of its sizes")
-    ratio = np.log(seconds[settings["method"]].astype(float) / seconds[settings["reference"]].astype(float)).dropna()
-    cells = np.log(ratio.index.get_level_values("dataset").map(ok.groupby("dataset")["n_cells"].max()).astype(float))
-    slopes = {}
-    for seed in ratio.index.get_level_values("seed").unique():
-        chosen = ratio.index.get_level_values("seed") == seed
-        if len(set(cells[chosen])) > 2:
-            slopes[int(seed)] = float(np.polyfit(cells[chosen], ratio[chosen], 1)[0])
+    ratio = (seconds[method].astype(float) / seconds[reference].astype(float)).dropna().rename("ratio").reset_index()
+    size = ok[ok["method"] == reference].groupby("dataset")[["n_cells", "n_factors"]].max()
+    ratio = ratio.join(size, on="dataset")
+    sizes = ratio.groupby("n_factors")["n_cells"].nunique()
+    most = 0 if sizes.empty else int(sizes.max())
+    terms = None if sizes.empty else sizes[sizes == most].index.max()
+    ratio = ratio[ratio["n_factors"] == terms].sort_values("n_cells")
+    stopped = _stopped(runs[runs["method"] == method], terms)
+    if most < scaling.SIZES:
+        many = f"{most} size{'s'[: most != 1]} of these data at one number of terms"
+        raise NotTested("; ".join([f"both methods finished on {many}, {scaling.SIZES} are needed", *stopped]))
+    found = {int(seed): rows for seed, rows in ratio.groupby("seed") if rows["n_cells"].nunique() >= scaling.SIZES}
+    slopes = {s: float(np.polyfit(np.log(rows["n_cells"]), np.log(rows["ratio"]), 1)[0]) for s, rows in found.items()}
     if not slopes:
-        sizes = len(set(cells))
-        raise NotTested(f"both methods finished on {sizes} size{'s'[: sizes != 1]} of these data, three are needed")
+        raise NotTested(f"no seed finished with both methods on {scaling.SIZES} sizes of these data")
+    law = scaling.power_law(ratio["n_cells"], ratio["n_factors"], ratio["ratio"])
+    cells = ratio["n_cells"].drop_duplicates()
+    few = len(slopes) < 3
+    details = [f"at {terms:.0f} terms and {', '.join(f'{n:,}' for n in cells)} cells"]
+    details += ["the interval is that of the fitted exponent, not one over seeds"] if few else []
     return Evidence(
-        f"exponent of the growth with cells of the ratio of times, {settings['method']} over {settings['reference']}",
+        f"exponent of the growth with cells of the ratio of times, {method} over {reference}",
         slopes,
-        [(settings[key], seed) for key in ("method", "reference") for seed in slopes],
+        [(name, seed) for name in (method, reference) for seed in slopes],
+        details + stopped,
+        interval=(law["cells_lower"], law["cells_upper"]) if few else None,
+        dataset=ratio["dataset"].iloc[-1],
     )
+
+
+def _stopped(runs: pd.DataFrame, terms: float | None) -> list[str]:
+    """On which sizes the runs of a method were stopped, and how the cost of its iterations grows; a clause each."""
+    cut = runs[runs["status"].isin(tables.STOPPED)]
+    if cut.empty:
+        return []
+    method, cells = cut["method"].iloc[0], ", ".join(f"{n:,}" for n in sorted(cut["n_cells"].unique()))
+    clauses = [f"{method} was stopped on {cells} cells, where its time is not known"]
+    iterating = scaling.of_iterations(runs[runs["n_factors"] == (cut["n_factors"].max() if terms is None else terms)])
+    law = scaling.power_law(iterating["n_cells"], iterating["n_factors"], iterating["iteration_seconds"])
+    if np.isfinite(law["cells_exponent"]):
+        lower, upper = law["cells_lower"], law["cells_upper"]
+        clauses.append(
+            f"seconds of one iteration, all that can be compared there, grow with cells to the power of "
+            f"{law['cells_exponent']:.2f} (95 % interval {lower:.2f} to {upper:.2f})"
+        )
+    return clauses
 
 
 TESTS: dict[str, Callable[..., Evidence]] = {

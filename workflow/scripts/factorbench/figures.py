@@ -84,6 +84,10 @@ def standard(
 
 def check(figure: dict[str, Any], config: dict[str, Any], runs: list[Run], where: str) -> list[str]:
     """Check the names in a figure; take out of it what is defined but not run, and say so, a line each."""
+    if figure["kind"] == "scaling":
+        refer(figure["dataset"], config["datasets"], f"{where}.dataset")
+        sizes = {d for d, _, _ in runs if config["datasets"][d]["raw"] == config["datasets"][figure["dataset"]]["raw"]}
+        return [] if sizes else [NOT_DRAWN]
     single = figure["kind"] in SINGLE
     datasets = [figure["dataset"]] if single else figure["datasets"]
     methods = [figure["method"]] if single else figure.get("methods")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import registry
+from . import registry, scaling, tables
 from .contracts import contrast_label
-from .words import duration, interval, percent, times
+from .words import duration, interval, number, percent, times
 
 
 def board(
@@ -62,9 +62,9 @@ def board(
         "baseline": baseline,
         "from": np.floor((lowest - 0.02) * 20) / 20,
         "rows": sorted(rows, key=lambda r: -r["accuracy"]),
-        "controls": {m for m in config["methods"] if registry.load("method", config["methods"][m]["use"]).SPEC.control},
+        "controls": controls(config),
         "reference": config["report"]["reference"],
-        "names": {m: config["methods"][m]["title"] for m in config["methods"]},
+        "names": titles_of(config),
     }
 
 
@@ -75,8 +75,7 @@ def chosen_terms(config: dict[str, Any]) -> list[str]:
 
 def claim_facts(table: pd.DataFrame, datasets: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The table of claims, a dict a row, missing values as None; dataset by its title where it was run."""
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [row | {"title": datasets.get(row["dataset"], {}).get("title", row["dataset"])} for row in rows]
+    return [row | {"title": datasets.get(row["dataset"], {}).get("title", row["dataset"])} for row in plain(table)]
 
 
 def comparisons(
@@ -90,7 +89,7 @@ def comparisons(
         rows = chosen if len(chosen) else rows.sort_values("p_corrected", kind="stable").head(10)
         order = rows["factor"].map({term: i for i, term in enumerate(terms)})
         rows = rows.assign(order=order).sort_values("order", kind="stable")
-        found[name] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        found[name] = plain(rows)
     return found
 
 
@@ -202,10 +201,8 @@ def time_answers(
 ) -> list[dict[str, str]]:
     """For each dataset the model farthest in time from the reference, by a factor of two or more; no controls."""
     reference = config["report"]["reference"]
-    control = {m for m, entry in config["methods"].items() if registry.load("method", entry["use"]).SPEC.control}
-    titles = {m: entry["title"] for m, entry in config["methods"].items()}
-    answers = []
-    for dataset, rows in runtime[~runtime["method"].isin(control)].groupby("dataset", sort=False):
+    titles, answers = titles_of(config), []
+    for dataset, rows in runtime[~runtime["method"].isin(controls(config))].groupby("dataset", sort=False):
         own = rows[rows["method"] == reference]
         others = rows[(rows["method"] != reference) & (np.log2(rows["ratio"].astype(float)).abs() >= 1)]
         if own.empty or others.empty:
@@ -239,8 +236,12 @@ def absent(runs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def by_dataset(table: pd.DataFrame, datasets: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    plain = table.replace({np.nan: None})
-    return {name: plain[plain["dataset"] == name].to_dict("records") for name in datasets}
+    return {name: plain(table[table["dataset"] == name]) for name in datasets}
+
+
+def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A dict a row, missing values as None."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def pathways(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -253,3 +254,107 @@ def pathways(table: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for (dataset, method), group in table.groupby(["dataset", "method"], sort=False)
     ]
+
+
+# ----------------------------------------------------------------------------------------------------- how time grows
+
+
+def scaling_answers(full: pd.DataFrame, config: dict[str, Any]) -> list[dict[str, str]]:
+    """How many times the reference each model takes at the largest size of a study (no controls), and whence we know.
+
+    ``full`` is the table of `scaling.full_times`.
+    """
+    reference, titles = config["report"]["reference"], titles_of(config)
+    answers = []
+    for rows in at_largest(full):
+        own = rows[(rows["method"] == reference) & (rows["how"] == "measured")]
+        others = rows[~rows["method"].isin([reference, *controls(config)])]
+        for row in others.to_dict("records") if len(own) else ():
+            time, why = f"{duration(row['ran'])} (measured)", ""
+            if row["how"] == "stopped":
+                time, why = f"at least {duration(row['lower'])}", f" Nothing is extrapolated: {row['reason']}."
+            elif row["how"] == "extrapolated":
+                time = f"{duration(row['lower'])} to {duration(row['upper'])} (extrapolated)"
+                why = (
+                    f" Extrapolated from {duration(row['iteration_seconds'])} an iteration, measured there, times the "
+                    f"{number(row['iterations_lower'], 9)} to {number(row['iterations_upper'], 9)} iterations after "
+                    f"which the same model converged at other sizes ({number(row['converged'])} runs)."
+                )
+            answers.append(
+                {
+                    "figure": between(row["ratio_lower"], row["ratio_upper"]),
+                    "text": f"the time of {titles[reference]} is what {titles[row['method']]} needs on "
+                    f"{row['cells']:,} cells, {row['genes']:,} genes and {row['terms']} terms: {time} against "
+                    f"{duration(own['seconds'].iloc[0])} (measured).{why}",
+                }
+            )
+    return answers
+
+
+def at_largest(full: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of `scaling.full_times` on the largest dataset of each family."""
+    families = full.sort_values(["cells", "terms"], kind="stable").groupby("family", sort=False)
+    return [rows[rows["dataset"] == rows["dataset"].iloc[-1]] for _, rows in families]
+
+
+def code_facts(full: pd.DataFrame, runs: pd.DataFrame, config: dict[str, Any]) -> list[str]:
+    """How much of the ratio of times is one line of the original's code: on the largest data of each study.
+
+    Without a study (``full``, the table of `scaling.full_times`, is empty) on the data where that line costs most.
+    """
+    pairs = scaling.reassociated(runs).sort_values("seconds", kind="stable")
+    if full.empty:
+        return [one_line(pair, full, config) for pair in pairs.tail(1).to_dict("records")]
+    return [
+        one_line(pair, rows, config)
+        for rows in at_largest(full)
+        for pair in pairs[pairs["dataset"].isin(rows["dataset"])].to_dict("records")
+    ]
+
+
+def one_line(pair: dict[str, Any], rows: pd.DataFrame, config: dict[str, Any]) -> str:
+    """How much of the ratio of times is one product of the original that is not needed.
+
+    ``pair`` is a row of `scaling.reassociated`, ``rows`` are those of `scaling.full_times` on its dataset, if any.
+    """
+    titles, entry = titles_of(config), config["datasets"][pair["dataset"]]
+    column, of = ("fit", "") if pair["finished"] else ("seconds", "an iteration of ")
+    factor = pair[column] / pair[f"{column}_modified"]
+    text = (
+        f"On {pair['cells']:,} cells and {pair['terms']} terms {of}{titles[pair['method']]} takes "
+        f"{duration(pair[column])}, and {duration(pair[f'{column}_modified'])} with one product re-associated, which "
+        f"is the same mathematics: that one line of its code accounts for a factor of {number(factor, 2)}."
+    )
+    modified = rows[rows["method"] == pair["method_modified"]]
+    for row in modified[modified["ratio_lower"].notna()].to_dict("records"):
+        text += (
+            f" Without it the ratio to {titles[config['report']['reference']]} is "
+            f"{between(row['ratio_lower'], row['ratio_upper'])} ({row['how']}): that much is model and algorithm."
+        )
+    published = tables.published_minutes(pair["dataset"], config["datasets"], config["report"]["paper_minutes"])
+    ratio = published.get(pair["method"], np.nan) / published.get(config["report"]["reference"], np.nan)
+    if np.isfinite(ratio) and tables.extent(entry) in ("full", "some sets"):
+        text += (
+            f" The paper prints {times(ratio)}. Were the line worth as much there, it would be a factor of "
+            f"{number(factor, 2)} of that and the model one of {number(ratio / factor, 2)}; machine, cells and code of "
+            f"the autoencoder differ, so that the paper's ratio is not reproduced by this."
+        )
+    elif np.isfinite(ratio):
+        text += " The line costs more the more terms there are: make scaling measures it at the paper's size."
+    return text
+
+
+def between(lower: float, upper: float) -> str:
+    """``26×``, ``26× to 41×``, ``at least 26×``: a range of ratios, its upper end perhaps not known."""
+    if np.isnan(upper):
+        return f"at least {times(lower)}"
+    return times(lower) if times(lower) == times(upper) else f"{times(lower)} to {times(upper)}"
+
+
+def titles_of(config: dict[str, Any]) -> dict[str, str]:
+    return {method: entry["title"] for method, entry in config["methods"].items()}
+
+
+def controls(config: dict[str, Any]) -> set[str]:
+    """Methods of the config that are there to be beaten."""
+    return {m for m, entry in config["methods"].items() if registry.load("method", entry["use"]).SPEC.control}

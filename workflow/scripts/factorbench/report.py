@@ -69,8 +69,8 @@ def context(
     config
         The resolved config.
     results
-        The tables ``runs``, ``runtime``, ``separation``, ``top_pathways``, ``comparisons`` and ``scores``; ``claims``
-        where the config has any.
+        The tables ``runs``, ``runtime``, ``separation``, ``top_pathways``, ``comparisons``, ``scaling``, ``full_time``
+        and ``scores``; ``claims`` where the config has any.
     records
         For each dataset that was run, its preparation (`read_record`).
     figures
@@ -81,7 +81,7 @@ def context(
     datasets = {name: dataset_facts(config, records[name], runs[runs["dataset"] == name]) for name in records}
     whole = [name for name, facts in datasets.items() if not facts["held_out"]]
     boards = [b for b in (findings.board(name, config, runs, means, datasets) for name in whole) if b]
-    terms = findings.chosen_terms(config)
+    terms, sized = findings.chosen_terms(config), set(results["full_time"]["dataset"])
     used = [m for m in titles if m in set(runs["method"])]
     return {
         "title": config["report"]["title"],
@@ -95,11 +95,14 @@ def context(
         "claims": findings.claim_facts(results["claims"], datasets) if "claims" in results else [],
         "boards": boards,
         "answers": [answer for b in boards for answer in findings.separation_answers(b)]
-        + findings.time_answers(results["runtime"], config, datasets),
+        + findings.scaling_answers(results["full_time"], config)
+        + findings.time_answers(results["runtime"][~results["runtime"]["dataset"].isin(sized)], config, datasets),
         "figures": [
             {"name": name, **config["figures"][name], "image": data_uri(path)} for name, path in figures.items()
         ],
         "runtime": findings.by_dataset(results["runtime"], datasets),
+        "code": findings.code_facts(results["full_time"], runs, config),
+        "laws": findings.plain(results["scaling"]),
         "absent": findings.absent(runs),
         "separation": findings.by_dataset(findings.contrast_first(results["separation"], datasets), datasets),
         "pathways": findings.pathways(results["top_pathways"]),
