@@ -66,7 +66,9 @@ rule pick:
 rule draw:
     input:
         unpack(figure_tables),
-        code=lambda wildcards: code("scaling.py", "tables.py", "words.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"),
+        code=lambda wildcards: code(
+            "scaling.py", "tables.py", "words.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"
+        ),
     output:
         png=report(
             "results/figures/{figure}.png",
