@@ -227,6 +227,62 @@ def test_the_fit_is_where_the_gradient_is_zero(seed, n, scale, ties):
     np.testing.assert_allclose(error @ x + 0.7 * b, 0, atol=tolerance)
 
 
+@pytest.mark.parametrize("spread", ["normal", "heavy", "skewed", "zeros"])
+def test_nodes_in_place_of_many_cells_change_nothing(spread):
+    """Also where a class is nearly separable, so that |b| asks for narrow intervals, and where groups are left out."""
+    rng = np.random.default_rng(3)
+    drawn = {"normal": rng.normal(size=9000), "heavy": rng.standard_t(2.5, 9000), "skewed": rng.gamma(0.3, size=9000)}
+    drawn["zeros"] = np.where(rng.random(9000) < 0.8, 0, drawn["skewed"])
+    x = _questions.standardised(drawn[spread])
+    y = np.stack([x + rng.normal(size=9000) * noise > 0.4 for noise in (0.003, 0.3, 1, 5, 100)])
+    group = rng.integers(0, 3, 9000)
+    assert len(_logistic._nodes(x, group, x.std() / 4)[0]) < 1000
+    for k, (a, b) in enumerate(zip(*_logistic.fit(x, y, group), strict=True)):
+        known = x[group != k - 1]
+        ridge = known.var() if k else 1
+        error = 1 / (1 + np.exp(-(a[:, None] + b[:, None] * known))) - y[:, group != k - 1]
+        np.testing.assert_allclose(error.sum(axis=1), 0, atol=1e-8)
+        np.testing.assert_allclose(error @ known + ridge * b, 0, atol=1e-8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(12, 60))
+def test_a_fit_without_a_group_is_the_fit_to_the_others(seed, n):
+    rng = np.random.default_rng(seed)
+    x = _questions.standardised(np.round(rng.standard_t(2, n), 1))
+    y, group = rng.random((2, n)) < 0.3, rng.permutation(np.arange(n) % 3)
+    a, b = _logistic.fit(x, y, group)
+    for k in range(3):
+        rest = group != k
+        own = _questions.standardised(x[rest])
+        expected = _logistic.fit(own, y[:, rest])
+        slope = expected[1] / (x[rest].std() or 1)
+        np.testing.assert_allclose(b[k + 1], slope, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(a[k + 1], expected[0] - slope * x[rest].mean(), rtol=1e-6, atol=1e-8)
+        lacks = y[:, rest].all(axis=1) | ~y[:, rest].any(axis=1)
+        assert np.isnan(a[k + 1]).tolist() == lacks.tolist()
+
+
+def test_cells_are_told_by_a_threshold_as_by_the_sign_of_the_logit():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=50), rng.random((5, 50)) < 0.5
+    a, b = np.array([0.3, -0.3, 1, -1, 0]), np.array([2, -2, 0, 0, 0])
+    found = _questions.correct(x, y, a, b)
+    np.testing.assert_array_equal(found, (a[:, None] + b[:, None] * x > 0) == y)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(10, 80), folds=st.integers(2, 6), classes=st.integers(1, 5))
+def test_folds_are_those_of_scikit_learn(seed, n, folds, classes):
+    rng = np.random.default_rng(seed)
+    strata = rng.permutation(np.r_[np.repeat(np.arange(classes + 1), folds), rng.integers(0, classes + 1, n)])
+    y = strata == np.arange(1, classes + 1)[:, None]
+    fold = separation._folds(y, folds, seed % 1000)
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed % 1000).split(strata, strata)
+    for k, (_, test) in enumerate(splits):
+        np.testing.assert_array_equal(np.flatnonzero(fold == k), test)
+
+
 def test_a_fit_that_cannot_end_says_so():
     with pytest.raises(ArithmeticError, match="2 sweeps"):
         _logistic.fit(np.linspace(-1, 1, 50), np.linspace(-1, 1, 50)[None] > 0.3, max_sweeps=2)

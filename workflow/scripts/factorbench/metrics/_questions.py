@@ -62,5 +62,10 @@ def standardised(x: np.ndarray) -> np.ndarray:
 
 
 def correct(x: np.ndarray, y: np.ndarray, intercept: np.ndarray, coefficient: np.ndarray) -> np.ndarray:
-    """Whether each fit puts each cell into its class, bool (n_classes, n_cells), from ``x`` (n_cells,)."""
-    return (intercept[:, None] + coefficient[:, None] * x > 0) == y
+    """Whether each fit puts each cell into its class, bool (n_classes, n_cells), from ``x`` (n_cells,).
+
+    A cell is put into the class where its score is on one side of a threshold.
+    """
+    everywhere = np.where(intercept > 0, -np.inf, np.inf)
+    threshold = np.divide(-intercept, coefficient, out=everywhere, where=coefficient != 0)
+    return (x > threshold[:, None]) == (y ^ (coefficient < 0)[:, None])

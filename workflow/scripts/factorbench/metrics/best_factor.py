@@ -92,25 +92,17 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ``scores`` (n_cells, n_factors), none constant; ``labels`` bool (n_labellings, n_cells), all with as many in the
     class.
     """
-    share, n = labels[0].mean(), labels.shape[1]
-    intercept = np.full(len(labels), np.log(share / (1 - share)))
     y = labels.astype(float)
     result = np.empty((scores.shape[1], len(labels)))
     for k, x in enumerate(scores.T):
         x = standardised(x)
-        # Where a Newton step from a coefficient of 0 leads: with permuted labels that is nearly the end. The true ones
-        # may lead so far that nothing has a curvature there.
-        slope = np.clip(y @ x / (n * share * (1 - share) + 1), -1, 1)
-        fitted = _logistic.fit(x, y, start=(intercept, slope))
-        result[k] = correct(x, labels, *fitted).mean(axis=1)
+        result[k] = correct(x, labels, *_logistic.fit(x, y)).mean(axis=1)
     return result
 
 
 def aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every factor for every labelling, (n_factors, n_labellings); ties count half."""
-    from scipy.stats import rankdata
-
     inside, n = labels[0].sum(), labels.shape[1]
     # Ranks around their mean: sums of multiples of 1/2 are exact, so that equal areas are equal.
-    ranks = rankdata(scores, axis=0) - (n + 1) / 2
+    ranks = pd.DataFrame(scores).rank().to_numpy() - (n + 1) / 2
     return 0.5 + (labels.astype(float) @ ranks).T / (inside * (n - inside))

@@ -74,11 +74,10 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any], seen: AnnData
     for cells, labels, y in questions(data):
         fit_on = learnt[cells]
         parts.append(_projected(names, scores[cells], labels, y, fit_on))
-        if seen is not None:
-            n = (~fit_on).sum()
-            for name, x in zip(others, other_scores[cells].T, strict=True):
-                share = _accuracies(x, y, fit_on)[1]
-                parts.append(_accuracy_rows(share, n, factor=name, label=labels, split="saw_them"))
+        if seen is not None and len(others):
+            share = _accuracies(other_scores[cells], y, fit_on)[1]
+            at = {"factor": np.repeat(others, len(labels)), "label": np.tile(labels, len(others)), "split": "saw_them"}
+            parts.append(_accuracy_rows(share.ravel(), (~fit_on).sum(), **at))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -90,31 +89,37 @@ def _projected(
     inside = y[:, ~learnt].sum(axis=1)
     larger = np.maximum(inside, n - inside) / n if n else np.full(len(y), np.nan)
     parts = [rows("projected_baseline", larger, label=labels, split="held_out", n=n)]
-    for name, x in zip(names, scores.T, strict=True):
-        shares = _accuracies(x, y, learnt)
-        for split, part, share in zip(("seen", "held_out"), (learnt, ~learnt), shares, strict=True):
-            at = {"factor": name, "label": labels, "split": split}
-            parts.append(_accuracy_rows(share, part.sum(), **at))
-            area, lower, upper = np.full((3, len(y)), np.nan)
-            both = _both(y[:, part]) & _both(y[:, learnt])
-            if both.any():
-                area[both], lower[both], upper[both] = _logistic.auroc(x[part], y[both][:, part])
-            parts.append(rows("projected_auroc", area, lower=lower, upper=upper, n=part.sum(), **at))
+    shares = _accuracies(scores, y, learnt)
+    for split, part, share in zip(("seen", "held_out"), (learnt, ~learnt), shares, strict=True):
+        at = {"factor": np.repeat(names, len(labels)), "label": np.tile(labels, len(names)), "split": split}
+        parts.append(_accuracy_rows(share.ravel(), part.sum(), **at))
+        area, lower, upper = np.full((3, len(names), len(y)), np.nan)
+        both = _both(y[:, part]) & _both(y[:, learnt])
+        if both.any():
+            asked = y[both][:, part]
+            for k, x in enumerate(scores[part].T):
+                area[k, both], lower[k, both], upper[k, both] = _logistic.auroc(x, asked)
+        interval = {"lower": lower.ravel(), "upper": upper.ravel()}
+        parts.append(rows("projected_auroc", area.ravel(), n=part.sum(), **interval, **at))
     return pd.concat(parts, ignore_index=True)
 
 
-def _accuracies(x: np.ndarray, y: np.ndarray, learnt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies of fits to the learnt cells, on these and on the others, each (n_classes,); NaN if not learnable."""
-    result = np.full((2, len(y)), np.nan)
-    both = _both(y[:, learnt])
-    if both.any():
-        known = x[learnt]
-        x = (x - known.mean()) / known.std() if np.ptp(known) else np.zeros_like(x)
-        fitted = _logistic.fit(x[learnt], y[both][:, learnt])
-        for share, part in zip(result, (learnt, ~learnt), strict=True):
-            if part.any():
-                share[both] = correct(x[part], y[both][:, part], *fitted).mean(axis=1)
-    return result[0], result[1]
+def _accuracies(scores: np.ndarray, y: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+    """Accuracies of fits to the learnt cells, on these and on the others, (2, n_factors, n_classes).
+
+    NaN where these cells lack a class or its complement.
+    """
+    result = np.full((2, scores.shape[1], len(y)), np.nan)
+    parts = [(scores[part], y[:, part]) for part in (learnt, ~learnt)]
+    for k, known in enumerate(parts[0][0].T):
+        centre, spread = (known.mean(), known.std()) if np.ptp(known) else (0, np.inf)
+        intercept, coefficient = _logistic.fit((known - centre) / spread, parts[0][1])
+        fitted = np.isfinite(intercept)
+        for share, (values, classes) in zip(result, parts, strict=True):
+            if len(values):
+                x = (values[:, k] - centre) / spread
+                share[k, fitted] = correct(x, classes[fitted], intercept[fitted], coefficient[fitted]).mean(axis=1)
+    return result
 
 
 def _both(y: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,15 +74,17 @@ def _separate(
 ) -> pd.DataFrame:
     """All rows of one label; ``scores`` (n_cells, n_factors), ``y`` (n_classes, n_cells)."""
     n = y.shape[1]
-    tests = _folds(y, folds, seed)
+    fold = _folds(y, folds, seed)
     shape = (len(names), len(labels))
-    train, cv, coefficient = np.empty(shape), np.empty(shape), np.empty(shape)
+    train, cv, coefficient = np.empty(shape), np.full(shape, np.nan), np.empty(shape)
     area, lower, upper = np.empty(shape), np.empty(shape), np.empty(shape)
     for k, x in enumerate(scores.T):
         x = standardised(x)
-        intercept, coefficient[k] = _logistic.fit(x, y)
-        train[k] = correct(x, y, intercept, coefficient[k]).mean(axis=1)
-        cv[k] = _right_by_fold(x, y, tests, (intercept, coefficient[k])).sum(axis=0) / n
+        intercepts, coefficients = np.atleast_2d(*_logistic.fit(x, y, fold))
+        coefficient[k] = coefficients[0]
+        train[k] = correct(x, y, intercepts[0], coefficient[k]).mean(axis=1)
+        if fold is not None:
+            cv[k] = _right_by_group(x, y, fold, intercepts[1:], coefficients[1:]).sum(axis=0) / n
         area[k], lower[k], upper[k] = _logistic.auroc(x, y)
     cv[:, np.minimum(y.sum(axis=1), (~y).sum(axis=1)) < folds] = np.nan
     at = {"factor": np.repeat(names, len(labels)), "label": np.tile(labels, len(names)), "n": n}
@@ -97,23 +98,19 @@ def _separate(
     return pd.concat(parts, ignore_index=True)
 
 
-def _right_by_fold(
-    x: np.ndarray, y: np.ndarray, tests: list[np.ndarray], start: tuple[np.ndarray, np.ndarray]
+def _right_by_group(
+    x: np.ndarray, y: np.ndarray, group: np.ndarray, intercepts: np.ndarray, coefficients: np.ndarray
 ) -> np.ndarray:
-    """How many cells of each fold a fit to the other folds puts into their class, (n_folds, n_classes).
+    """How many cells of each group a fit to the other groups puts into their class, (n_groups, n_classes).
 
-    NaN where the other folds lack a class or its complement.
+    NaN where there is no fit (`_logistic.fit`), whose ``intercepts`` and ``coefficients`` are (n_groups, n_classes).
     """
-    right = np.full((len(tests), len(y)), np.nan)
-    for fold, test in enumerate(tests):
-        train = np.ones(len(x), bool)
-        train[test] = False
-        x_train, y_train = x[train], y[:, train]
-        both = y_train.any(axis=1) & ~y_train.all(axis=1)
-        # Each fold's score is divided by its own standard deviation; the penalty says the same without dividing.
-        ridge = x_train.var() if np.ptp(x_train) else 1.0
-        fitted = _logistic.fit(x_train, y_train[both], ridge, (start[0][both], start[1][both]))
-        right[fold, both] = correct(x[test], y[both][:, test], *fitted).sum(axis=1)
+    right = np.full(intercepts.shape, np.nan)
+    for k, (intercept, coefficient) in enumerate(zip(intercepts, coefficients, strict=True)):
+        fitted = np.isfinite(intercept)
+        own = group == k
+        found = correct(x[own], y[fitted][:, own], intercept[fitted], coefficient[fitted])
+        right[k, fitted] = found.sum(axis=1)
     return right
 
 
@@ -125,31 +122,39 @@ def _leave_donors_out(data: AnnData, scores: np.ndarray, names: np.ndarray) -> p
     cells, label, y = asked
     codes = data.obs[donor].cat.codes.to_numpy()[cells]
     known = codes >= 0
-    cells, y, codes = cells[known], y[None, known], codes[known]
-    tests = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    if len(tests) < 2 or not (y.any() and not y.all()):
+    cells, y = cells[known], y[None, known]
+    donors, group = np.unique(codes[known], return_inverse=True)
+    if len(donors) < 2 or not (y.any() and not y.all()):
         return no_rows()
-    sizes = np.array([len(test) for test in tests])
-    right = np.empty((len(names), len(tests)))
+    right = np.empty((len(names), len(donors)))
     for k, x in enumerate(scores[cells].T):
         x = standardised(x)
-        right[k] = _right_by_fold(x, y, tests, _logistic.fit(x, y))[:, 0]
-    share = right / sizes
+        intercepts, coefficients = _logistic.fit(x, y, group)
+        right[k] = _right_by_group(x, y, group, intercepts[1:], coefficients[1:])[:, 0]
+    share = right / np.bincount(group)
     at = {"factor": names, "label": label, "split": "donor", "n": len(cells)}
     return rows("accuracy", right.sum(axis=1) / len(cells), lower=share.min(axis=1), upper=share.max(axis=1), **at)
 
 
-def _folds(y: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
-    """Cells of each fold, stratified by all classes of the label at once; none if no class fills the folds."""
-    from sklearn.model_selection import StratifiedKFold
+def _folds(y: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
+    """Fold of each cell, (n_cells,), stratified by all classes of the label at once; none if no class fills the folds.
 
+    Dealt as by scikit-learn's ``StratifiedKFold(folds, shuffle=True, random_state=seed)``, without its import, which
+    takes longer than all regressions of a small run.
+    """
     strata = np.r_["0,2", ~y.any(axis=0), y].argmax(axis=0)
-    # Classes with fewer cells than folds are of no use and would only be warned of.
+    # Classes with fewer cells than folds are of no use on their own.
     rare = np.bincount(strata) < folds
     strata = np.where(rare[strata], len(rare), strata)
+    _, first, strata = np.unique(strata, return_index=True, return_inverse=True)
+    strata = np.argsort(np.argsort(first))[strata]  # numbered as they appear
     if np.bincount(strata).max() < folds:
-        return []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(strata, strata)
-        return [test for _, test in splits]
+        return None
+    random = np.random.RandomState(seed)
+    ordered, fold = np.sort(strata), np.empty(len(strata), int)
+    for stratum in range(len(first)):
+        sizes = [np.count_nonzero(ordered[k::folds] == stratum) for k in range(folds)]
+        dealt = np.repeat(np.arange(folds), sizes)
+        random.shuffle(dealt)
+        fold[strata == stratum] = dealt
+    return fold
