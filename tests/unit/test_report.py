@@ -293,3 +293,27 @@ def test_new_cells_are_judged_beside_a_model_that_saw_them():
         [0.9, 0.85, 0.88, 0.9, 0.7, 0.95],
     )
     assert findings.new_cells(means, {"toy": facts | {"held_out": None}}, ["A"], {"ae": "AE"}) == {}
+
+
+def test_how_time_grows_is_told_where_it_was_studied(world, tmp_path):
+    html, _ = page(world, tmp_path)
+    assert "How time grows" not in html
+    fit = {"dataset": "toy", "method": "slow", "of": "fit", "runs": 2, "sizes": 2, "reason": "2 numbers of cells"}
+    each = fit | {"of": "iteration", "runs": 6, "sizes": 6, "cells_exponent": 1.04, "cells_lower": 0.97, "reason": ""}
+    each |= {"cells_upper": 1.11, "terms_exponent": 1.9, "terms_lower": 1.8, "terms_upper": 2.0, "seconds": 0.25}
+    size = {"family": "toy", "dataset": "toy", "cells": 120, "genes": 12, "terms": 3, "statuses": "1 ok"}
+    own = size | {"method": "ae", "ran": 2.0, "how": "measured", "seconds": 2.0, "lower": 2.0, "upper": 2.0}
+    slow = size | {"method": "slow", "ran": 50.0, "how": "extrapolated", "lower": 7200.0, "upper": 14400.0}
+    slow |= {"seconds": 9000.0, "iteration_seconds": 9.0, "iterations_lower": 800, "iterations_upper": 1600}
+    slow |= {"converged": 5, "ratio_lower": 3600.0, "ratio_upper": 7200.0}
+    studied = {
+        "scaling": pd.DataFrame([fit, each], columns=[*scaling.LAW_COLUMNS]),
+        "full_time": pd.DataFrame([own, slow], columns=[*scaling.FULL_COLUMNS]),
+    }
+    text = Page(page(world, tmp_path, **studied)[0]).text
+    assert "3,600× to 7,200× the time of Interpretable AE is what Slow model needs on 120 cells" in text
+    assert "2.0 h to 4.0 h (extrapolated) against 2 s (measured)" in text
+    assert "9 s an iteration, measured there, times the 800 to 1,600 iterations" in text
+    assert " 34× the time" not in text  # one answer a dataset is enough
+    assert "one iteration 6 6 1.04 0.97 to 1.11 1.90 1.80 to 2.00 0.25 s" in text
+    assert "the fit 2 2 – – – – 2 numbers of cells" in text
