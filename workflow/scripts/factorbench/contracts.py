@@ -236,8 +236,9 @@ def write_cells(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
     path
         Nothing is there if writing fails.
     data
-        All cells; or blocks of them, with the same genes, which are written one below the other as they come. ``X``,
-        ``layers`` and ``obsm`` of blocks are CSR matrices; ``var``, ``varm`` and ``uns`` are those of the first.
+        All cells; or blocks of them, with the same genes and the same categories of labels, which are written one below
+        the other as they come. ``X``, ``layers`` and ``obsm`` of blocks are CSR matrices; ``var``, ``varm`` and ``uns``
+        are those of the first.
     """
     import anndata
     import h5py
