@@ -423,6 +423,17 @@ def test_too_few_finished_sizes_are_no_test_and_tell_of_iterations():
     assert "seconds of one iteration, all that can be compared there, grow with cells" in row["discussion"]
 
 
+def test_a_method_that_never_finished_is_no_test_and_tells_of_iterations():
+    runs, _, config = study(budget=2.2)
+    row = verdict(runs[(runs["method"] == "ae") | (runs["status"] != "ok")], config)
+    assert row["verdict"] == "not tested"
+    assert "not both methods finished on any of its sizes; slow was stopped on 250, 500" in row["why"]
+
+
+def test_ticks_of_sizes_have_room():
+    assert plot_scaling.apart([250, 350, 500, 700, 1000, 2000, 13_576], 1.8) == [250, 500, 1000, 2000, 13_576]
+
+
 def test_sizes_at_other_numbers_of_terms_do_not_count():
     runs, _, config = study(budget=1e7, sizes=[(250, 25), (500, 40), (1000, 130), (2000, 130)])
     assert "finished on 2 sizes of these data at one number of terms" in verdict(runs, config)["why"]

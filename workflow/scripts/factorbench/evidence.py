@@ -320,7 +320,8 @@ def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: An
     ok = runs[runs["status"] == "ok"]
     seconds = ok.pivot_table(index=["seed", "dataset"], columns="method", values="fit_seconds")
     if not {method, reference} <= set(seconds.columns):
-        raise NotTested("not both methods finished on any of its sizes")
+        stopped = _stopped(runs[runs["method"] == method], None)
+        raise NotTested("; ".join(["not both methods finished on any of its sizes", *stopped]))
     ratio = (seconds[method].astype(float) / seconds[reference].astype(float)).dropna().rename("ratio").reset_index()
     size = ok[ok["method"] == reference].groupby("dataset")[["n_cells", "n_factors"]].max()
     ratio = ratio.join(size, on="dataset")

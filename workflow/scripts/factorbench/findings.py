@@ -326,7 +326,7 @@ def one_line(pair: dict[str, Any], rows: pd.DataFrame, config: dict[str, Any]) -
         f"is the same mathematics: that one line of its code accounts for a factor of {number(factor, 2)}."
     )
     modified = rows[rows["method"] == pair["method_modified"]]
-    for row in modified[modified["ratio_lower"].notna()].to_dict("records"):
+    for row in modified[modified["ratio_upper"].notna()].to_dict("records"):
         text += (
             f" Without it the ratio to {titles[config['report']['reference']]} is "
             f"{between(row['ratio_lower'], row['ratio_upper'])} ({row['how']}): that much is model and algorithm."

@@ -37,6 +37,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     sizes = full.groupby("terms")["cells"].nunique()
     shown = [int(terms) for terms in sizes.index[sizes >= SIZES]]
     methods = [method for method in config["methods"] if method in set(full["method"])]
+    methods.sort(key=lambda method: method != config["report"]["reference"])
     colours = dict(zip(methods, style.palette(len(methods)), strict=True))
     figure, grid = plt.subplots(
         *(1, max(len(shown), 1)), figsize=(8.2, 4.6), squeeze=False, sharex=True, sharey=True, layout="constrained"
@@ -130,14 +131,22 @@ def ruled(panels: Any, cells: list[int]) -> None:
         axes.set_yticks([t for t in TICKS if low <= t <= high], minor=False)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: TICKS[v]))
         # Sizes closer than a factor of 1.8 would be written over each other.
-        apart = [n for i, n in enumerate(cells) if i == 0 or n / max(m for m in cells[:i]) >= 1.8]
-        axes.set_xticks(apart)
+        axes.set_xticks(apart(cells, 1.8))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: count(v)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("Cells (log scale)")
     panels[0].set_ylabel("Time of the fit (log scale)")
+
+
+def apart(values: list[int], factor: float) -> list[int]:
+    """Of rising ``values`` the first, and each that is ``factor`` times the one taken before it."""
+    taken = values[:1]
+    for value in values:
+        if value >= factor * taken[-1]:
+            taken.append(value)
+    return taken
 
 
 def of_method(title: str, laws: pd.DataFrame, colour: str) -> Line2D:
