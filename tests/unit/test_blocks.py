@@ -117,6 +117,18 @@ def test_prepared_from_disk_to_disk_as_in_memory(tmp_path, monkeypatch, size, ch
     same(contracts.read_prepared(tmp_path / "prepared.h5ad"), whole)
 
 
+def test_stored_zeros_are_no_counts():
+    raw, sets = MODULE.read({}, OPTIONS), MODULE.gene_sets(OPTIONS)
+    raw.X.data[::3] = 0
+    raw.X.data[: raw.X.indptr[1]] = 0
+    found = prepare.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted")
+    assert (raw.X.data == 0).any(), "the raw data are not changed"
+    assert raw.obs_names[0] not in found.obs_names
+    assert found.X.nnz == found.X.count_nonzero() == found.layers["counts"].nnz
+    raw.X.eliminate_zeros()
+    same(prepare.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted"), found)
+
+
 def test_wrong_counts_are_counted_in_all_blocks(monkeypatch):
     monkeypatch.setattr(contracts, "BLOCK", 50)
     raw = MODULE.read({}, OPTIONS)
@@ -143,17 +155,25 @@ def test_the_genes_that_scanpy_selects(flavor, seed, size):
     mean = rng.lognormal(-1, 1.5, 400) * rng.gamma(rng.uniform(0.5, 20, 400), size=(300, 400)) / 5
     counts = rng.poisson(mean)
     counts[:, 0], counts[:, 1] = 1, np.arange(300) == 7  # as many everywhere, and in one cell
+    counts[rng.integers(0, 300, 100), rng.integers(2, 400, 100)] += 50  # outliers: what is clipped
     data = anndata.AnnData(sparse.csr_matrix(counts, dtype=np.float32))
     if flavor != "seurat_v3":
         data.X = prepare.log_normalise(data.X, 1e4)
-    table = sc.pp.highly_variable_genes(data, flavor=flavor, n_top_genes=80, inplace=False)
     blocks = [data.X[start : start + size] for start in range(0, 300, size)]
-    if flavor == "seurat_v3":
-        found = variable_genes.seurat_v3(blocks, 80)
-    else:
-        found = variable_genes.dispersed(blocks, flavor, 80)
-    np.testing.assert_array_equal(found, table["highly_variable"])
-    assert found.sum() == 80
+    for n_top_genes in (1, 20, 60, 80, 120, 250):
+        table = sc.pp.highly_variable_genes(data, flavor=flavor, n_top_genes=n_top_genes, inplace=False)
+        if flavor == "seurat_v3":
+            found = variable_genes.seurat_v3(blocks, n_top_genes)
+        else:
+            found = variable_genes.dispersed(blocks, flavor, n_top_genes)
+        np.testing.assert_array_equal(found, table["highly_variable"])
+        assert found.sum() == n_top_genes
+
+
+def test_genes_that_vary_between_blocks_only():
+    low, high, both = (sparse.csr_matrix([[value, 5.0, 0.0]] * 3) for value in (1.0, 2.0, 3.0))
+    for blocks in ([low, high], [high, low], [low, both, high]):
+        np.testing.assert_array_equal(prepare.varying(blocks), [True, False, False])
 
 
 def test_moments_are_those_of_all_cells():
