@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 
@@ -60,6 +61,23 @@ def test_planning_imports_nothing_heavy():
         [sys.executable, "-c", text], cwd=ROOT / "workflow/scripts", capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_scoring_imports_what_it_needs_and_no_more(tmp_path):
+    """A run is scored in about a second, of which imports must not be most."""
+    data = planted(held_out=True, donors=True)
+    contracts.write_prepared(tmp_path / "prepared.h5ad", data)
+    found = registry.load("method", "gene_set_mean").fit(data, {}, 0, "cpu", Budget())
+    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+    text = "import sys; from factorbench import compare, contracts, registry, score; from tests.planted import scored\n"
+    text += "data = contracts.read_prepared(sys.argv[1]); factors = contracts.read_factors(sys.argv[2])\n"
+    text += "tables = [scored(n, data, factors) for n in registry.names('metric')]\n"
+    text += "right = compare.right_cells(data, factors); assert all(map(len, tables)) and len(right.columns)\n"
+    text += f"print(*sorted({HEAVY | {'scipy.stats'}!r} & set(sys.modules)))"
+    command = [sys.executable, "-c", text, str(tmp_path / "prepared.h5ad"), str(tmp_path / "factors.h5ad")]
+    paths = {"PYTHONPATH": f"{ROOT / 'workflow/scripts'}:{ROOT}"}
+    done = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["anndata", "scipy"]
 
 
 LAYERS = [

@@ -1,5 +1,6 @@
 """One run: what is recorded, and that every way to end has a name."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -35,6 +36,15 @@ METHODS = {
         from ..contracts import UserError
         def fit(data, params, seed, device, budget):
             raise UserError("params.x: too small; make it larger")
+        """,
+    "teller": """
+        import os, threadpoolctl
+        from ..contracts import no_factors
+        import numpy
+        def fit(data, params, seed, device, budget):
+            told = {value for name, value in os.environ.items() if name.endswith("_THREADS")}
+            used = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+            return no_factors(data.n_obs, data.n_vars, "diverged", f"told {told}, used {used}")
         """,
     "suicide": """
         import os, signal
@@ -144,6 +154,28 @@ def test_a_method_that_cannot_project_does_not_apply_to_held_out_cells(job, held
     assert "without a new fit" in record["reason"]
     assert record["fit_seconds"] == 0
     assert contracts.read_factors(job["factors"]).obsm["scores"].shape == (held_out.n_obs, 0)
+
+
+def test_what_a_method_needs_is_not_imported_where_it_does_not_apply(job, held_out, monkeypatch):
+    spec = registry.load("method", "fsclvm").SPEC
+    monkeypatch.setattr(
+        registry.load("method", "fsclvm"), "SPEC", dataclasses.replace(spec, imports=("no_such_module",))
+    )
+    contracts.write_prepared(job["prepared"], held_out)
+    job |= {"use": "fsclvm", "params": registry.resolve(spec, {}, "")}
+    assert run.execute(job)["status"] == "not_applicable"
+    contracts.write_prepared(job["prepared"], planted())
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        run.execute(job)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_has_the_threads_of_its_job_whatever_it_was_started_with(package, job, tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    process = supervise(package, job | {"use": "teller", "threads": threads}, tmp_path)
+    assert process.wait(60) == 0, process.stderr.read()
+    assert contracts.read_json(job["run"])["reason"] == f"told {{'{threads}'}}, used {{{threads}}}"
 
 
 def test_a_run_that_diverged_has_no_scores_to_project(job, held_out, monkeypatch):

@@ -94,8 +94,8 @@ def metric_code(wildcards):
 
 
 def fit_threads(wildcards):
-    """Threads of a run: what its method can use (0: every core there is)."""
-    return method(wildcards)["threads"] or workflow.cores or 1
+    """Cores that a run keeps: all of this machine's, since any job beside it slows its clock; on a cluster what it uses."""
+    return workflow.cores or method(wildcards)["threads"] or 1
 
 
 def runs(pattern):

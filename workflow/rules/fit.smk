@@ -1,4 +1,5 @@
-# One run: a method on a dataset with a seed. `timed` (one in profiles/default) keeps runs from disturbing each other's clock.
+# One run: a method on a dataset with a seed. Nothing is run beside it, so that its clock is not disturbed: it keeps every
+# core of this machine, and `timed` (one in profiles/default) keeps runs apart whose jobs share a machine otherwise.
 
 
 rule fit:

@@ -14,7 +14,8 @@ with reporting(snakemake) as say:
     planned = settings.planned(snakemake.config)
     pattern = str(Path(snakemake.output.run).parents[3] / "{}/{}/{}/run.json")
     done = sum(Path(pattern.format(*run)).exists() for run in planned)
-    name = f"run {done + 1} of {len(planned)}: {snakemake.config['methods'][method]['title']} on {dataset}, seed {seed}"
+    entry = snakemake.config["methods"][method]
+    name = f"run {done + 1} of {len(planned)}: {entry['title']} on {dataset}, seed {seed}"
     job = {
         "dataset": dataset,
         "method": method,
@@ -22,7 +23,7 @@ with reporting(snakemake) as say:
         "params": snakemake.params.params,
         "seed": int(seed),
         "device": snakemake.params.device,
-        "threads": snakemake.threads,
+        "threads": min(entry["threads"] or snakemake.threads, snakemake.threads),
         "budget_seconds": snakemake.params.budget,
         "timeout_seconds": snakemake.params.timeout,
         "prepared": snakemake.input.prepared,

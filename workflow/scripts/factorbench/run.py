@@ -37,6 +37,9 @@ PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "to
 # go to sleep cost about an eighth of the time where nothing does. A time that repeats is worth that.
 DEFAULT_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""What libraries are told the threads of a run by, when they are imported."""
+
 CANNOT_PROJECT = "cells are held out, and the method has no scores for new cells without a new fit"
 
 JOB_KEYS = (
@@ -58,8 +61,6 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     method = registry.load("method", job["use"])
-    for module in method.SPEC.imports:
-        importlib.import_module(module)
     started = datetime.datetime.now(datetime.UTC)
     data = contracts.read_prepared(job["prepared"])
     check(job["use"], job["params"], data)
@@ -70,6 +71,8 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
         factors, seconds = contracts.no_factors(data.n_obs, data.n_vars, "not_applicable", CANNOT_PROJECT), 0.0
     else:
         cells = contracts.without_held_out(data)
+        for module in method.SPEC.imports:
+            importlib.import_module(module)
         with threadpool_limits(job["threads"]):
             seed_everything(job["seed"], job["threads"])
             budget.start()
@@ -250,12 +253,13 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
     started = datetime.datetime.now(datetime.UTC)
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     mode = "live" if sys.__stderr__.isatty() else "lines"
+    threads = dict.fromkeys(THREADS, str(job["threads"]))
     process = subprocess.Popen(
         [sys.executable, "-m", "factorbench.run", str(job_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**DEFAULT_ENVIRONMENT, "FACTORBENCH_PROGRESS": mode, **os.environ, "PYTHONPATH": path},
+        env={**DEFAULT_ENVIRONMENT, "FACTORBENCH_PROGRESS": mode, **os.environ, **threads, "PYTHONPATH": path},
     )
     began = time.monotonic()
     limit = job["timeout_seconds"]
