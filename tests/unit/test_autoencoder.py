@@ -4,6 +4,7 @@ import inspect
 import json
 import time
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,14 +14,18 @@ from factorbench.clock import Budget
 from factorbench.contracts import UserError
 from factorbench.methods import interpretable_ae, random_mask
 from factorbench.model import InterpretableAutoencoder, training
-from factorbench.model.settings import PARAMS
+from factorbench.model.cells import DenseCells, SparseCells, batch_sizes
+from factorbench.model.settings import PARAMS, RECIPES, check_settings
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from tests.unit.ae_data import planted
 
-QUICK = {"hidden": [16], "epochs": 3}
-THOROUGH = {"hidden": [32], "init": "mask", "learning_rate": 3e-3, "epochs": 60, "lambda3": 4.0}
+QUICK = {"hidden": [16], "epochs": 3, "min_updates": 0, "batch_size": 62}
+THOROUGH = {"hidden": [32], "epochs": 20, "min_updates": 0, "batch_size": 62, "lambda3": 2.0}
+PAPER = {"hidden": [16], "epochs": 3, "min_updates": 0, "recipe": "paper"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,8 @@ def test_lambda3_switches_everything_off_if_large_enough(data):
 
 
 def test_random_initialisation_is_driven_out_of_the_mask_too(data):
-    ae = InterpretableAutoencoder(**THOROUGH | {"init": "normal", "epochs": 40}).fit(data)
+    given = {"hidden": [32], "recipe": "paper", "learning_rate": 3e-3, "epochs": 40, "min_updates": 0, "lambda3": 4.0}
+    ae = InterpretableAutoencoder(**given).fit(data)
     assert ae.history["outside_zero"].iloc[0] < 0.5
     assert ae.history["outside_zero"].iloc[-1] > 0.9
 
@@ -334,7 +340,7 @@ def test_small_data_take_more_epochs_for_as_many_updates(n_cells, epochs, min_up
 
 
 def test_early_stopping_keeps_the_best_epoch(data):
-    given = THOROUGH | {"epochs": 200, "patience": 2, "tolerance": 0.05}
+    given = PAPER | {"epochs": 200, "patience": 2, "tolerance": 0.05, "learning_rate": 3e-3}
     ae = InterpretableAutoencoder(**given).fit(data)
     assert (ae.outcome.status, ae.outcome.converged) == ("ok", True)
     assert ae.outcome.epochs < 200
@@ -362,7 +368,7 @@ def test_a_spent_budget_stops_training_and_keeps_what_there_is(data):
 
 
 def test_divergence_keeps_the_last_finite_weights(data):
-    ae = InterpretableAutoencoder(hidden=[], optimizer="sgd", learning_rate=0.3, epochs=50).fit(data)
+    ae = InterpretableAutoencoder(hidden=[], recipe="paper", optimizer="sgd", learning_rate=0.3, epochs=50).fit(data)
     assert ae.outcome.status == "diverged"
     assert ae.outcome.epochs == len(ae.history) - 1
     assert np.isfinite(ae.loadings()).all(axis=None)
@@ -370,18 +376,115 @@ def test_divergence_keeps_the_last_finite_weights(data):
 
 
 def test_plain_proximal_sgd_learns(data):
-    ae = InterpretableAutoencoder(optimizer="sgd", **QUICK | {"epochs": 15}).fit(data)
+    ae = InterpretableAutoencoder(optimizer="sgd", **PAPER | {"epochs": 15}).fit(data)
     assert ae.history["objective"].is_monotonic_decreasing
 
 
 @pytest.mark.parametrize(
-    ("n_cells", "size", "expected"), [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 2, [3])]
+    ("n_cells", "size", "expected"),
+    [
+        (9, 4, [3, 3, 3]),
+        (8, 4, [4, 4]),
+        (10, 4, [4, 3, 3]),
+        (3, 2, [3]),
+        (2, 9, [2]),
+        (5, 2, [3, 2]),
+        (13, 4, [4, 3, 3, 3]),
+    ],
 )
-def test_no_batch_is_a_single_cell_and_every_cell_has_its_turn(n_cells, size, expected):
-    parts = training.batches(n_cells, size)
-    assert [len(part) for part in parts] == expected
-    assert sorted(torch.cat(parts).tolist()) == list(range(n_cells))
-    assert not torch.equal(torch.cat(training.batches(1000, 7)), torch.cat(training.batches(1000, 7)))
+def test_no_batch_is_a_single_cell(n_cells, size, expected):
+    assert batch_sizes(n_cells, size) == expected
+
+
+@given(st.integers(2, 400), st.integers(2, 300))
+def test_batches_are_as_equal_as_can_be(n_cells, size):
+    sizes = batch_sizes(n_cells, size)
+    assert sum(sizes) == n_cells
+    assert min(sizes) >= 2
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= max(size, 3)
+
+
+@pytest.fixture(params=["dense", "sparse", "disk"])
+def cells(request, tmp_path):
+    """1,500 cells x 7 genes, in which each cell is marked; their covariate is their number."""
+    n_cells = 1500
+    X = np.zeros((n_cells, 7), np.float32)
+    X[:, 0], X[:, 3] = np.arange(n_cells), 1
+    covariates = torch.arange(n_cells, dtype=torch.float32)[:, None]
+    if request.param == "dense":
+        yield DenseCells(torch.from_numpy(X - X.mean(axis=0)), covariates), X
+        return
+    matrix, offset = sparse.csr_matrix(X), X.mean(axis=0)
+    if request.param == "sparse":
+        yield SparseCells(matrix, offset, covariates, torch.device("cpu")), X
+        return
+    anndata.AnnData(matrix).write_h5ad(tmp_path / "cells.h5ad")
+    with contracts.on_disk(tmp_path / "cells.h5ad") as data:
+        yield SparseCells(data.X, offset, covariates, torch.device("cpu")), X
+
+
+@pytest.mark.parametrize("n_blocks", [2, 64])
+def test_every_cell_has_its_turn_in_an_order_that_torch_draws(cells, n_blocks, monkeypatch):
+    monkeypatch.setattr("factorbench.model.cells.N_BLOCKS", n_blocks)
+    cells, X = cells
+    orders = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        batches = list(cells.batches(62))
+        assert [len(expression) for expression, _ in batches] == batch_sizes(1500, 62)
+        number = torch.cat([covariates for _, covariates in batches])[:, 0].long().numpy()
+        np.testing.assert_allclose(torch.cat([e for e, _ in batches]), (X - X.mean(axis=0))[number], atol=1e-3)
+        assert sorted(number) == list(range(1500))
+        orders.append(number)
+    assert (orders[0] == orders[1]).all()
+    assert (orders[0] != orders[2]).any()
+    # Neighbours in the data are no neighbours in a batch.
+    assert np.median(np.abs(np.diff(orders[0]))) > 100
+    whole = [torch.cat(parts).numpy() for parts in zip(*cells.blocks(), strict=True)]
+    np.testing.assert_allclose(whole[0], X - X.mean(axis=0), atol=1e-3)
+    np.testing.assert_array_equal(whole[1][:, 0], np.arange(1500))
+
+
+def test_training_from_disk_is_as_good_even_if_cells_are_sorted(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("factorbench.model.cells.BLOCK", 16)
+    ordered = data[np.argsort(data.obsm["truth"][:, 0])].copy()
+    ordered.X = sparse.csr_matrix(ordered.X)
+    ordered.write_h5ad(tmp_path / "cells.h5ad")
+    with_batch = THOROUGH | {"covariates": ["batch"]}
+    whole = InterpretableAutoencoder(**with_batch).fit(ordered)
+    with contracts.on_disk(tmp_path / "cells.h5ad") as stored:
+        ae = InterpretableAutoencoder(**with_batch).fit(stored)
+        np.testing.assert_allclose(ae.means, whole.means, rtol=1e-6)
+        scores, found = ae.transform(stored), ae.objective(stored)
+    np.testing.assert_allclose(scores, ae.transform(ordered), atol=1e-5)
+    assert found["objective"] == pytest.approx(whole.objective(ordered)["objective"], rel=0.01)
+
+
+def test_sparse_data_become_dense_only_where_that_is_small(data, monkeypatch):
+    other = data.copy()
+    other.X = sparse.csr_matrix(data.X)
+    assert isinstance(_cells(other), DenseCells)
+    monkeypatch.setattr("factorbench.model.autoencoder.DENSE_LIMIT", 4 * data.n_obs * data.n_vars - 1)
+    assert isinstance(_cells(other), SparseCells)
+    assert isinstance(_cells(data), DenseCells)  # it is dense already
+    other.X[3, 5] = np.nan
+    with pytest.raises(UserError, match=r"NaN or infinite .*cell number 3"):
+        InterpretableAutoencoder(**QUICK).fit(other)
+
+
+def _cells(data):
+    ae = InterpretableAutoencoder(**QUICK)
+    ae.recipe = []
+    return ae._cells(data)
+
+
+def test_data_on_disk_that_cannot_be_read_by_cells_are_refused(data, tmp_path):
+    other = data.copy()
+    other.X = sparse.csc_matrix(data.X)
+    other.write_h5ad(tmp_path / "cells.h5ad")
+    with contracts.on_disk(tmp_path / "cells.h5ad") as stored, pytest.raises(UserError, match="CSR"):
+        InterpretableAutoencoder(**QUICK).fit(stored)
 
 
 def test_a_last_batch_of_one_cell_trains(data):
@@ -409,7 +512,7 @@ def broken(data, **changes):
     [
         (lambda d: broken(d, X=np.nan), "NaN or infinite .*cell number 3"),
         (lambda d: broken(d, X=np.inf), "NaN or infinite"),
-        (lambda d: d[:40], "62 cells a batch, but the data have 40"),
+        (lambda d: d[:1], "the data have 1 cell; training needs two"),
         (lambda d: d[:, :0], "no genes"),
         (lambda d: broken(d, gene_sets=["A"]), "1 names.*12 columns"),
         (lambda d: broken(d, gene_sets=["A"] * 12), "two factors would be called 'A'"),
@@ -455,6 +558,8 @@ def test_an_unfitted_model_says_so():
         ({"hidden": 400}, "hidden: .*list"),
         ({"covariates": [1]}, "covariates: .*names"),
         ({"optimizer": "lbfgs"}, "optimizer: .*adam, sgd"),
+        ({"recipe": "slow"}, "recipe: .*fast, paper"),
+        ({"epochs": 0}, "epochs: .*at least 1"),
         ({"device": "tpu"}, "device: .*cpu or cuda"),
     ],
 )
@@ -467,6 +572,27 @@ def test_the_signature_shows_every_setting_and_its_default():
     shown = inspect.signature(InterpretableAutoencoder).parameters
     assert list(shown) == ["seed", "device", *PARAMS]
     assert shown["lambda1"].default == 0.93
+
+
+def test_a_recipe_says_how_to_train_and_what_is_given_goes_first():
+    paper = InterpretableAutoencoder(recipe="paper").settings
+    authors = {"dropout": 0.2, "init": "normal", "optimizer": "adam", "learning_rate": 1e-3, "batch_size": 62}
+    assert {key: paper[key] for key in authors} == authors
+    assert InterpretableAutoencoder().settings == InterpretableAutoencoder(recipe="fast").settings
+    for recipe, settings in RECIPES.items():
+        assert set(settings) == {key for key, param in PARAMS.items() if param.default is None}
+        assert check_settings({"recipe": recipe, **settings}) == check_settings({"recipe": recipe})
+    mixed = InterpretableAutoencoder(recipe="paper", dropout=0, epochs=7)
+    assert (mixed.settings["dropout"], mixed.settings["epochs"], mixed.settings["batch_size"]) == (0, 7, 62)
+    assert repr(mixed) == "InterpretableAutoencoder(seed=0, recipe='paper', dropout=0.0, epochs=7)"
+
+
+def test_the_default_recipe_finds_a_lower_objective_in_fewer_updates(data):
+    """On planted data, at the paper's lambdas; on real data: see docs/performance.md."""
+    common = {"hidden": [32], "min_updates": 0}
+    ours = InterpretableAutoencoder(**common, epochs=20, batch_size=62).fit(data)
+    theirs = InterpretableAutoencoder(**common, epochs=30, recipe="paper").fit(data)
+    assert ours.objective(data)["objective"] < theirs.objective(data)["objective"]
 
 
 # ---------------------------------------------------------------------------------------------------------- methods
@@ -488,11 +614,16 @@ def test_methods_return_valid_factors(data, tmp_path, method):
     np.testing.assert_allclose(fitted, factors.model.reconstruct(data), atol=1e-4)
 
 
-def test_methods_refuse_fewer_cells_than_a_batch_before_any_training():
+def test_methods_refuse_a_single_cell_before_any_training():
     for method in (interpretable_ae, random_mask):
-        method.check(62, 100, 10, registry.resolve(method.SPEC, {}, "here"))
-        with pytest.raises(UserError, match="batch_size"):
-            method.check(61, 100, 10, registry.resolve(method.SPEC, {}, "here"))
+        method.check(2, 100, 10, registry.resolve(method.SPEC, {}, "here"))
+        with pytest.raises(UserError, match="needs two"):
+            method.check(1, 100, 10, registry.resolve(method.SPEC, {}, "here"))
+
+
+def test_fewer_cells_than_a_batch_are_one_batch(data):
+    ae = InterpretableAutoencoder(**QUICK | {"batch_size": 1000}).fit(data)
+    assert (ae.outcome.status, ae.outcome.epochs) == ("ok", 3)
 
 
 def test_scores_that_are_not_finite_are_a_divergence_not_a_result(data, monkeypatch):

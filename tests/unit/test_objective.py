@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from factorbench.model.network import Network
-from factorbench.model.objective import evaluate, objective, smooth_terms
+from factorbench.model.objective import evaluate, gram_terms, objective, smooth_terms
 from factorbench.model.prox import l1_weights
 from factorbench.model.settings import check_settings
-from factorbench.model.training import make_optimizer, step
+from factorbench.model.training import RAMP, Alternating, Together
 
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
 N_FACTORS = N_SETS + N_SPARSE + N_DENSE
@@ -63,7 +63,7 @@ def test_step_is_eq_7_written_by_hand(problem):
     eta = 0.01
     network, settings = make([], learning_rate=eta)
     A, b, W = (p.detach().double().numpy().copy() for p in (*network.encoder[0].parameters(), network.loadings))
-    step(network, make_optimizer(network, "sgd", eta), Y, None, weights, settings)
+    Together(network, weights, settings, n_updates=1).step(Y, None)
 
     y = Y.double().numpy()
     Z = y @ A.T + b
@@ -88,7 +88,7 @@ def test_every_full_batch_step_of_eq_7_lowers_eq_3(problem, hidden, seed):
     Y, _, weights = problem
     eta = 1e-3
     network, settings = make(hidden, seed, learning_rate=eta)
-    optimizer = make_optimizer(network, "sgd", eta)
+    updates = Together(network, weights, settings, n_updates=15)
 
     def value():
         with torch.no_grad():  # in training mode: the function of the weights whose gradient the step takes
@@ -98,7 +98,7 @@ def test_every_full_batch_step_of_eq_7_lowers_eq_3(problem, hidden, seed):
 
     values = [value()]
     for _ in range(15):
-        step(network, optimizer, Y, None, weights, settings)
+        updates.step(Y, None)
         values.append(value())
     assert (np.diff(values) < 0).all()
 
@@ -108,7 +108,80 @@ def test_gradient_alone_does_not_lower_eq_3_as_the_prox_does(problem):
     Y, _, weights = problem
     network, settings = make([], learning_rate=0.01)
     before = objective(torch.zeros(2), network.loadings, weights, settings["lambda3"])
-    step(network, make_optimizer(network, "sgd", 0.01), Y, None, weights, settings)
+    Together(network, weights, settings, n_updates=1).step(Y, None)
     after = objective(torch.zeros(2), network.loadings, weights, settings["lambda3"])
     assert after["genes"] < before["genes"]
     assert after["factors"] < before["factors"]
+
+
+# ------------------------------------------------------------------------------------------------- alternating steps
+
+
+@pytest.mark.parametrize("n_covariates", [0, 2])
+def test_the_gram_form_has_the_values_and_gradients_of_eq_3(problem, n_covariates):
+    """What an alternating step differentiates is F of eq. 3, covariates included."""
+    Y = problem[0].double()
+    torch.manual_seed(0)
+    network = Network(N_GENES, N_FACTORS, [5], dropout=0.0, n_covariates=n_covariates).double()
+    X = torch.randn(N_CELLS, n_covariates, dtype=torch.double) if n_covariates else None
+    scores, fitted = network(Y, X)
+    direct = smooth_terms(Y, fitted, scores, LAMBDAS["lambda0"])
+    others = [p for p in network.parameters() if p is not network.loadings]
+    expected = torch.autograd.grad(direct.sum(), others)
+    scores = network.encoder(Y)
+    target = Y - network.covariates(X) if n_covariates else Y
+    terms = gram_terms(target, scores, network.loadings.detach(), LAMBDAS["lambda0"])
+    np.testing.assert_allclose(terms.detach(), direct.detach(), rtol=1e-10)
+    for found, wanted in zip(torch.autograd.grad(terms.sum(), others), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_step_of_the_loadings_is_written_by_hand_and_never_raises_eq_3(problem, seed):
+    Y, mask, weights = problem
+    network, settings = make([5], seed, optimizer="alternating", learning_rate=1e-2)
+    updates = Alternating(network, weights, settings, n_updates=10)
+    Z = torch.randn(N_CELLS, N_FACTORS) * torch.logspace(-1, 1, N_FACTORS)  # scores of very different sizes
+    W = 3 * torch.randn(N_GENES, N_FACTORS)
+    for _ in range(30):
+        new = updates.descend(W, Z, Y, LAMBDAS["lambda3"])
+        A, V = (Z.T @ Z / N_CELLS).numpy(), W.numpy().copy()
+        for k in range(N_FACTORS):
+            step = 1 / (2 * np.abs(A[k]).sum())
+            v = W[:, k].numpy() - step * 2 * (W.numpy() @ A[:, k] - (Y.T @ Z[:, k]).numpy() / N_CELLS)
+            v = np.sign(v) * np.maximum(np.abs(v) - step * weights[:, k].numpy(), 0)
+            V[:, k] = v * max(1 - step * LAMBDAS["lambda3"] / max(np.linalg.norm(v), 1e-30), 0)
+        np.testing.assert_allclose(new, V, atol=2e-5)
+        before, after = (eq3(Y, Z, Z @ w.T, w, mask, **LAMBDAS) for w in (W, new))
+        assert after <= before + 1e-4
+        W = new
+
+
+def test_a_factor_without_scores_is_switched_off_and_stays_finite(problem):
+    Y, _, weights = problem
+    network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
+    Z = torch.randn(N_CELLS, N_FACTORS)
+    Z[:, 2] = 0
+    W = Alternating(network, weights, settings, 10).descend(network.loadings.detach(), Z, Y, LAMBDAS["lambda3"])
+    assert W.isfinite().all()
+    assert not W[:, 2].any()
+    assert W[:, 0].any()
+
+
+def test_lambda3_grows_and_the_learning_rate_makes_a_cycle(problem, monkeypatch):
+    Y, _, weights = problem
+    network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
+    updates, seen = Alternating(network, weights, settings, n_updates=50), []
+    descend = updates.descend
+    monkeypatch.setattr(
+        updates, "descend", lambda *a: seen.append((a[3], updates.schedule.get_last_lr()[0])) or descend(*a)
+    )
+    for _ in range(50):
+        updates.step(Y, None)
+    strengths, rates = np.array(seen).T
+    assert strengths[0] == 0
+    np.testing.assert_allclose(np.diff(strengths[: int(50 * RAMP)]), LAMBDAS["lambda3"] / (RAMP * 50), rtol=1e-6)
+    assert (strengths[int(50 * RAMP) :] == LAMBDAS["lambda3"]).all()
+    assert 0.15 <= rates.argmax() / 50 <= 0.25
+    assert rates.max() == pytest.approx(1e-2, rel=0.05)
+    assert rates[-1] < 1e-4

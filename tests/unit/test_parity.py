@@ -6,6 +6,7 @@ import pytest
 import torch
 from factorbench import clock
 from factorbench.model import prox, training
+from factorbench.model.cells import DenseCells, batch_sizes
 from factorbench.model.network import Network
 from factorbench.model.settings import check_settings
 from intercode import linear_decoder as authors
@@ -43,7 +44,15 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
     epochs = STEPS * BATCH // N_CELLS
     # Large enough to zero many weights and to switch factors off within 50 steps.
     settings = check_settings(
-        {**LAMBDAS, "n_sparse": kinds[1], "n_dense": kinds[2], "learning_rate": 1e-2, "epochs": epochs}
+        {
+            **LAMBDAS,
+            "recipe": "paper",
+            "n_sparse": kinds[1],
+            "n_dense": kinds[2],
+            "learning_rate": 1e-2,
+            "epochs": epochs,
+            "min_updates": 0,
+        }
     )
     torch.manual_seed(0)
     ours = Network(N_GENES, sum(kinds), [40, 40], dropout)
@@ -53,10 +62,13 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
 
     weights = prox.l1_weights(mask, kinds[1], kinds[2], LAMBDAS["lambda1"], LAMBDAS["lambda2"])
     torch.manual_seed(7)
-    training.train(ours, Y, None, weights, ~mask, settings, clock.Budget())
+    training.train(ours, DenseCells(Y), weights, ~mask, settings, clock.Budget())
+
+    def shuffled(n_cells, size):
+        return [rows.numpy() for rows in torch.randperm(n_cells).split(batch_sizes(n_cells, size))]
 
     # The authors' batches come from numpy; draw them as ours are drawn, from the generator that dropout uses too.
-    monkeypatch.setattr(authors, "index_iter", lambda n, size: [b.numpy() for b in training.batches(n, size)])
+    monkeypatch.setattr(authors, "index_iter", shuffled)
     data = anndata.AnnData(Y.numpy())
     data.varm["I"] = mask.numpy().astype(np.int32)
     torch.manual_seed(7)

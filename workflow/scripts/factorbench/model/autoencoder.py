@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +19,17 @@ from torch import Tensor
 from ..clock import Budget
 from ..contracts import KINDS, UserError
 from . import io
-from .cells import align_genes, chunks, dense_matrix
+from .cells import (
+    DENSE_LIMIT,
+    Cells,
+    DenseCells,
+    SparseCells,
+    align_genes,
+    chunks,
+    dense_matrix,
+    is_csr,
+    mean_expression,
+)
 from .covariates import encode_covariates, learn_covariates, width
 from .network import Network, zero_outside
 from .objective import evaluate
@@ -45,7 +55,7 @@ class InterpretableAutoencoder:
     device
         ``"cpu"`` or ``"cuda"``.
     **settings
-        Those of `settings.PARAMS`, which has their meaning and ranges; the defaults are the authors'.
+        Those of `settings.PARAMS`, which has their meaning and ranges.
 
     Attributes
     ----------
@@ -84,7 +94,8 @@ class InterpretableAutoencoder:
         self.device = _device(device)
 
     def __repr__(self) -> str:
-        changed = {key: value for key, value in self.settings.items() if value != PARAMS[key].default}
+        usual = check_settings({"recipe": self.settings["recipe"]}) | {"recipe": PARAMS["recipe"].default}
+        changed = {key: value for key, value in self.settings.items() if value != usual[key]}
         return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
 
     def __getattr__(self, name: str) -> Any:
@@ -102,19 +113,23 @@ class InterpretableAutoencoder:
         mask: str | None = "mask",
         names: str = "gene_sets",
         budget: Budget | None = None,
+        watch: Callable[[], None] | None = None,
     ) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         adata
-            ``X`` log-normalised, not centred, sparse or dense.
+            ``X`` log-normalised, not centred, sparse or dense; or, to train from disk, of a file opened with
+            ``anndata.read_h5ad(path, backed="r")``, CSR.
         mask
             Key of ``varm``: gene sets, bool, shape (n_genes, n_sets). ``None``: no annotated factors.
         names
             Key of ``uns``: names of the gene sets.
         budget
             Time after which training stops itself.
+        watch
+            Called after every epoch; the model can be looked at, and its time counts.
 
         Raises
         ------
@@ -126,22 +141,37 @@ class InterpretableAutoencoder:
         check_size(adata.n_obs, adata.n_vars, len(names), self.settings)
         if not adata.var_names.is_unique:
             raise UserError("names of genes are not unique; make them so")
-        expression = dense_matrix(adata.X)
-        self.means = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.genes = pd.Index(adata.var_names.astype(str))
         self.mask = sets
         self.names = factor_names(names, self.settings)
         self.recipe = learn_covariates(adata.obs, self.settings["covariates"])
-        expression -= self.offset
-        covariates = self._covariates(adata, slice(None))
+        cells = self._cells(adata)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             self.build()
-            expression = torch.from_numpy(expression).to(self.device)
             self.outcome = train(
-                self.network, expression, covariates, self.weights, ~self._mask, self.settings, budget or Budget()
+                self.network, cells, self.weights, ~self._mask, self.settings, budget or Budget(), watch
             )
         return self
+
+    def _cells(self, adata: AnnData) -> Cells:
+        """The cells to train on, and ``means``: dense where that takes little memory, else as they are."""
+        X, covariates = adata.X, self._covariates(adata, slice(None))
+        in_memory = isinstance(X, np.ndarray) or sparse.issparse(X)
+        if in_memory and (not sparse.issparse(X) or 4 * adata.n_obs * adata.n_vars <= self._dense_limit()):
+            expression = dense_matrix(X)
+            self.means = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
+            expression -= self.offset
+            return DenseCells(torch.from_numpy(expression).to(self.device), covariates)
+        X = X.tocsr() if in_memory else X
+        if not is_csr(X):
+            raise UserError("X on disk must be a CSR matrix, so that cells can be read in blocks; write it as one")
+        self.means = mean_expression(X)
+        return SparseCells(X, self.offset, covariates, self.device)
+
+    def _dense_limit(self) -> int:
+        """Bytes that the expression of all cells may take as one dense tensor on the device."""
+        return torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else DENSE_LIMIT
 
     def build(self) -> None:
         """Make the untrained network for the genes, sets, factors and covariates that this model has."""
@@ -278,9 +308,9 @@ class InterpretableAutoencoder:
             row.update({key: math.nan for key, value in row.items() if value is None})
         model.means = tensors.pop("means").numpy()
         model.mask = tensors.pop("mask").numpy()
-        with torch.random.fork_rng(devices=[]):
-            model.build()
         try:
+            with torch.random.fork_rng(devices=[]):
+                model.build()
             model.network.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(f"{folder}: {io.TENSORS} and {io.RECORD} are not of one model; save it again") from error

@@ -33,6 +33,25 @@ def smooth_terms(expression: Tensor, fitted: Tensor, scores: Tensor, lambda0: fl
     return torch.stack([mse_loss(fitted, expression, reduction="sum"), lambda0 * scores.square().sum()]) / len(scores)
 
 
+def gram_terms(target: Tensor, scores: Tensor, loadings: Tensor, lambda0: float) -> Tensor:
+    """`smooth_terms` of the fit scores @ loadings.T, without ever forming it.
+
+    |Y - Z W'|^2 = |Y|^2 - 2 <Y W, Z> + <Z W'W, Z> takes one product of the size of the data instead of two, and none
+    in the other direction for its gradient.
+
+    Parameters
+    ----------
+    target
+        Y, or what covariates leave of it, shape (n_cells, n_genes).
+    scores
+        Z = f(Y), shape (n_cells, n_factors).
+    loadings
+        W, shape (n_genes, n_factors).
+    """
+    squared = target.square().sum() + (scores * (scores @ (loadings.T @ loadings) - 2 * (target @ loadings))).sum()
+    return torch.stack([squared, lambda0 * scores.square().sum()]) / len(scores)
+
+
 def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float) -> dict[str, float]:
     """Eq. 3 by terms, lambdas included.
 

@@ -51,13 +51,16 @@ def soft_threshold(loadings: Tensor, threshold: Tensor | float) -> Tensor:
     return loadings - loadings.clamp(-threshold, threshold)
 
 
-def group_soft_threshold(loadings: Tensor, threshold: float) -> Tensor:
-    """Proximal operator of threshold * R2 (eq. 6): columns shortened by ``threshold``, to exactly 0 where shorter."""
+def group_soft_threshold(loadings: Tensor, threshold: Tensor | float) -> Tensor:
+    """Proximal operator of threshold * R2 (eq. 6): columns shortened by ``threshold``, to exactly 0 where shorter.
+
+    ``threshold`` is one number or one a column, shape (n_factors,).
+    """
     norms = torch.linalg.vector_norm(loadings, dim=0).clamp(min=torch.finfo(loadings.dtype).tiny)
     return loadings * (1 - threshold / norms).clamp(min=0)
 
 
-def proximal_operator(loadings: Tensor, weights: Tensor, lambda3: float, step: float) -> Tensor:
+def proximal_operator(loadings: Tensor, weights: Tensor, lambda3: float, step: Tensor | float) -> Tensor:
     """Proximal operator of step * R (eq. 8) in closed form: soft-threshold, then group soft-threshold (Yu 2013).
 
     Parameters
@@ -69,6 +72,6 @@ def proximal_operator(loadings: Tensor, weights: Tensor, lambda3: float, step: f
     lambda3
         Weight of the group lasso.
     step
-        eta, the learning rate.
+        eta, the learning rate: one number, or one a column, shape (n_factors,), since R is a sum over columns.
     """
     return group_soft_threshold(soft_threshold(loadings, step * weights), step * lambda3)

@@ -1,10 +1,10 @@
-"""The proximal stochastic gradient of eq. 7."""
+"""Training: the proximal stochastic gradient of eq. 7, as the authors take its steps and as alternating steps."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from .. import clock
-from .cells import CHUNK
+from .cells import Cells, batch_sizes
 from .network import Network
-from .objective import evaluate, objective, smooth_terms
+from .objective import evaluate, gram_terms, objective, smooth_terms
 from .prox import proximal_operator
+
+WARM_UP = 0.2
+"""Share of a training in which the learning rate rises; afterwards it falls to nothing (`Alternating`)."""
+
+RAMP = 0.8
+"""Share of a training in which lambda3 grows from 0 to what it is (`Alternating`)."""
 
 
 @dataclass
@@ -30,71 +36,123 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def batches(n_cells: int, size: int, device: str | torch.device = "cpu") -> list[Tensor]:
-    """All cells, shuffled, as indices in batches of ``size``; the last may be smaller but never a single cell.
-
-    A last batch of one cell has no variance for BatchNorm, so it joins the batch before.
-    """
-    parts = list(torch.randperm(n_cells).to(device).split(size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
 def n_epochs(n_cells: int, settings: dict[str, Any]) -> int:
     """``epochs``, or as many as it takes to make ``min_updates`` updates, one a mini-batch."""
-    return max(settings["epochs"], math.ceil(settings["min_updates"] / math.ceil(n_cells / settings["batch_size"])))
+    updates = len(batch_sizes(n_cells, settings["batch_size"]))
+    return max(settings["epochs"], math.ceil(settings["min_updates"] / updates))
 
 
-def make_optimizer(network: Network, name: str, learning_rate: float) -> torch.optim.Optimizer:
-    """Adam with its usual settings, or plain gradient descent (eq. 7)."""
-    optimizers = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-    return optimizers[name](network.parameters(), lr=learning_rate, fused=True)
+class Together:
+    """Eq. 7 as the authors take it: a gradient step on F for all parameters (Adam, or plain), then the prox of R for W.
 
-
-def step(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    expression: Tensor,
-    covariates: Tensor | None,
-    weights: Tensor,
-    settings: dict[str, Any],
-) -> Tensor:
-    """One update of eq. 7 on one mini-batch: a gradient step on F for all parameters, then the prox of R for W.
-
-    Returns
-    -------
-    Tensor
-        The two terms of F on the batch before the step, not attached to the graph, shape (2,).
+    Parameters
+    ----------
+    network
+        Is changed in place.
+    weights
+        `prox.l1_weights`, shape (n_genes, n_factors).
+    settings
+        Of `settings.check_settings`.
+    n_updates
+        How many steps a full training has.
     """
-    scores, fitted = network(expression, covariates)
-    terms = smooth_terms(expression, fitted, scores, settings["lambda0"])
-    optimizer.zero_grad()
-    terms.sum().backward()
-    optimizer.step()
-    with torch.no_grad():
-        loadings = network.loadings
-        loadings.copy_(proximal_operator(loadings, weights, settings["lambda3"], settings["learning_rate"]))
-    return terms.detach()
+
+    def __init__(self, network: Network, weights: Tensor, settings: dict[str, Any], n_updates: int):
+        optimizers = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+        self.network, self.weights, self.settings = network, weights, settings
+        self.optimizer = optimizers[settings["optimizer"]](
+            network.parameters(), lr=settings["learning_rate"], fused=True
+        )
+
+    def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
+        """One update on one mini-batch.
+
+        Returns
+        -------
+        Tensor
+            The two terms of F on the batch before the step, not attached to the graph, shape (2,).
+        """
+        scores, fitted = self.network(expression, covariates)
+        terms = smooth_terms(expression, fitted, scores, self.settings["lambda0"])
+        self.optimizer.zero_grad()
+        terms.sum().backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            W, eta = self.network.loadings, self.settings["learning_rate"]
+            W.copy_(proximal_operator(W, self.weights, self.settings["lambda3"], eta))
+        return terms.detach()
+
+
+class Alternating:
+    """A proximal gradient step for W given the scores, and a step of Adam for the encoder given W.
+
+    Given the scores Z of a batch, eq. 3 is convex in W and its curvature is Z'Z, so W needs no learning rate: each
+    factor steps as far as its row of \\|Z'Z\\| allows without raising eq. 3 on the batch. Adam's steps are of another
+    length for every entry, while the prox that follows them takes off eta * lambda from all alike: they settle where
+    eq. 3 is not at its least.
+
+    Two things change as training goes on. The encoder's learning rate makes one cycle (`WARM_UP`). And lambda3 grows
+    from 0 to what it is (`RAMP`): the group lasso would switch off for good, in the first updates, factors whose
+    scores mean nothing yet.
+
+    Takes and does what `Together` does.
+    """
+
+    def __init__(self, network: Network, weights: Tensor, settings: dict[str, Any], n_updates: int):
+        self.network, self.weights, self.settings = network, weights, settings
+        self.n_updates, self.done = n_updates, 0
+        others = [p for p in network.parameters() if p is not network.loadings]
+        eta = settings["learning_rate"]
+        self.optimizer = torch.optim.Adam(others, lr=eta, fused=True)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=eta, total_steps=n_updates + 1, pct_start=WARM_UP, cycle_momentum=False
+        )
+
+    def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
+        """One update on one mini-batch; see `Together.step`."""
+        W = self.network.loadings.detach()
+        scores = self.network.encoder(expression)
+        target = expression if covariates is None else expression - self.network.covariates(covariates)
+        terms = gram_terms(target, scores, W, self.settings["lambda0"])
+        self.optimizer.zero_grad()
+        terms.sum().backward()
+        strength = min(1, self.done / (RAMP * self.n_updates))
+        W.copy_(self.descend(W, scores.detach(), target.detach(), strength * self.settings["lambda3"]))
+        self.optimizer.step()
+        self.schedule.step()
+        self.done += 1
+        return terms.detach()
+
+    def descend(self, loadings: Tensor, scores: Tensor, target: Tensor, lambda3: float) -> Tensor:
+        """W after one proximal gradient step on eq. 3 with these scores, which never raises it.
+
+        The step of a factor is 1 / (2 sum of abs of its row of Z'Z / n): diag of these sums majorises Z'Z / n.
+        """
+        gram = scores.T @ scores / len(scores)
+        gradient = 2 * (loadings @ gram - target.T @ scores / len(scores))
+        step = 0.5 / gram.abs().sum(dim=0).clamp(min=torch.finfo(gram.dtype).tiny)
+        return proximal_operator(loadings - step * gradient, self.weights, lambda3, step)
+
+
+UPDATES = {"adam": Together, "sgd": Together, "alternating": Alternating}
+"""How W and the encoder are updated, by the setting ``optimizer``."""
 
 
 def train(
     network: Network,
-    expression: Tensor,
-    covariates: Tensor | None,
+    cells: Cells,
     weights: Tensor,
     outside: Tensor,
     settings: dict[str, Any],
     budget: clock.Budget,
+    watch: Callable[[], None] | None = None,
 ) -> Outcome:
     """Train ``network`` in place.
 
     Parameters
     ----------
-    expression
-        Centred, float32, on the device of the network, shape (n_cells, n_genes).
-    covariates
-        X of eq. 2, shape (n_cells, n_covariates), or ``None``.
+    cells
+        Centred expression and covariates (`cells.Cells`), on the device of the network.
     weights
         `prox.l1_weights`, shape (n_genes, n_factors).
     outside
@@ -103,6 +161,8 @@ def train(
         Of `settings.check_settings`.
     budget
         Asked after every batch; when it is spent training ends and the network stays as it is.
+    watch
+        Called after every epoch, before anything of it is looked at.
 
     Returns
     -------
@@ -113,13 +173,16 @@ def train(
         zero) and, with early stopping, ``evaluated`` (eq. 3 on all cells in evaluation mode).
     """
     outcome = Outcome()
-    patience, epochs = settings["patience"], n_epochs(len(expression), settings)
-    optimizer = make_optimizer(network, settings["optimizer"], settings["learning_rate"])
+    patience, epochs = settings["patience"], n_epochs(len(cells), settings)
+    n_updates = epochs * len(batch_sizes(len(cells), settings["batch_size"]))
+    updates = UPDATES[settings["optimizer"]](network, weights, settings, n_updates)
     kept, best, stale = _snapshot(network), float("inf"), 0
     began = time.perf_counter()
     with clock.bar(epochs, "training", "epoch") as progress:
         for epoch in range(1, epochs + 1):
-            smooth, complete = _epoch(network, optimizer, expression, covariates, weights, settings, budget)
+            smooth, complete = _epoch(network, updates, cells, settings["batch_size"], budget)
+            if watch is not None:
+                watch()
             row = {"epoch": epoch, "seconds": time.perf_counter() - began}
             row |= objective(smooth, network.loadings, weights, settings["lambda3"]) | _sparsity(network, outside)
             outcome.history.append(row)
@@ -129,7 +192,7 @@ def train(
                 break
             outcome.epochs += complete
             if patience:
-                row["evaluated"] = evaluate(network, _blocks(expression, covariates), weights, settings)["objective"]
+                row["evaluated"] = evaluate(network, cells.blocks(), weights, settings)["objective"]
                 stale = 0 if row["evaluated"] < best * (1 - settings["tolerance"]) else stale + 1
             if not patience or row["evaluated"] < best:
                 kept, best = _snapshot(network), row.get("evaluated", best)
@@ -152,30 +215,18 @@ def train(
 
 
 def _epoch(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    expression: Tensor,
-    covariates: Tensor | None,
-    weights: Tensor,
-    settings: dict[str, Any],
-    budget: clock.Budget,
+    network: Network, updates: Together | Alternating, cells: Cells, batch_size: int, budget: clock.Budget
 ) -> tuple[Tensor, bool]:
     """One pass over all cells: the two terms of F, means over the cells seen, and whether all of them were."""
     network.train()
-    sums, seen = expression.new_zeros(2), 0
-    for cells in batches(len(expression), settings["batch_size"], expression.device):
-        x = None if covariates is None else covariates[cells]
-        sums += len(cells) * step(network, optimizer, expression[cells], x, weights, settings)
-        seen += len(cells)
+    sums, seen = network.loadings.new_zeros(2), 0
+    for expression, covariates in cells.batches(batch_size):
+        sums += len(expression) * updates.step(expression, covariates)
+        seen += len(expression)
         if budget.spent():
             break
     network.eval()
-    return sums / seen, seen == len(expression)
-
-
-def _blocks(expression: Tensor, covariates: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    blocks = expression.split(CHUNK)
-    return zip(blocks, [None] * len(blocks) if covariates is None else covariates.split(CHUNK), strict=True)
+    return sums.detach() / seen, seen == len(cells)
 
 
 @torch.no_grad()
