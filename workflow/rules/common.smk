@@ -94,8 +94,13 @@ def metric_code(wildcards):
 
 
 def fit_threads(wildcards):
-    """Cores that a run keeps: all of this machine's, since any job beside it slows its clock; on a cluster what it uses."""
-    return workflow.cores or method(wildcards)["threads"] or 1
+    """Threads of a run: what its method can use (0: every core there is)."""
+    return method(wildcards)["threads"] or workflow.cores or 1
+
+
+def fit_priority(wildcards):
+    """Runs of several threads come first: what they leave to be scored is scored beside runs that leave a core free."""
+    return 20 if fit_threads(wildcards) > 1 else 10
 
 
 def runs(pattern):

@@ -1,5 +1,6 @@
-# One run: a method on a dataset with a seed. Nothing is run beside it, so that its clock is not disturbed: it keeps every
-# core of this machine, and `timed` (one in profiles/default) keeps runs apart whose jobs share a machine otherwise.
+# One run: a method on a dataset with a seed. `timed` (one in profiles/default) keeps runs from disturbing each other's
+# clock. `threads` keeps the cores of a run from all other jobs; what else is run, is run on cores that it leaves free. For a
+# machine on which that disturbs as well, a profile can keep all of them: `set-threads: fit=16`; a run uses its own only.
 
 
 rule fit:
@@ -16,7 +17,7 @@ rule fit:
         "results/logs/fit/{dataset}/{method}/{seed}.log",
     benchmark:
         "results/benchmarks/fit/{dataset}/{method}/{seed}.tsv"
-    priority: 10
+    priority: fit_priority
     conda:
         ENVIRONMENT
     threads: fit_threads
