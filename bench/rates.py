@@ -60,6 +60,26 @@ def step_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: 
     return products
 
 
+def alternating_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> list[Product]:
+    """The products of one alternating step (`factorbench.model.training.Alternating`), as `step_products` has them.
+
+    Those of the encoder; and with W genes x factors, scores Z and cells Y: W'W, Y W, Z W'W and its gradient, Z'Z, Y'Z
+    and W Z'Z, instead of the decoder's three products of the size of the data.
+    """
+    B, G, K = n_cells, n_genes, n_factors
+    encoder = [p for p in step_products(B, G, hidden, K) if not p.name.startswith(f"{K} to {G},")]
+    return [
+        *encoder,
+        Product("W'W", K, G, K, left_transposed=True),
+        Product("Y W", B, G, K),
+        Product("Z W'W", B, K, K),
+        Product("Z W'W, gradient of Z", B, K, K, right_transposed=True),
+        Product("Z'Z", K, B, K, left_transposed=True),
+        Product("Y'Z", G, B, K, left_transposed=True),
+        Product("W Z'Z", G, K, K),
+    ]
+
+
 def step_flops(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> int:
     """Floating-point operations of the products of one training step (all else is of lower order).
 

@@ -70,7 +70,8 @@ def run(dataset="toy", method="ae", seed=0, status="ok", seconds=2.0, **other):
     record = {
         **{"dataset": dataset, "method": method, "use": method, "seed": seed, "params": {}, "status": status},
         **{"reason": "" if status == "ok" else f"because of {status}", "converged": None, "iterations": 30},
-        **{"fit_seconds": seconds, "budget_seconds": None, "timeout_seconds": None, "n_cells": 120, "n_genes": 12},
+        **{"fit_seconds": seconds, "start_seconds": None, "budget_seconds": None, "timeout_seconds": None},
+        **{"n_cells": 120, "n_genes": 12},
         **{"n_factors": 5, "n_active": 4, "device": "cpu", "threads": 1, "peak_memory_mb": 100.0, "host": "node"},
         **{"processor": "Quick 1", "started": "2020-01-01T00:00:00+00:00", "git_commit": "a" * 40, "git_dirty": True},
         **{"versions": {"numpy": "2.0"}, "inputs": {"prepared": "0" * 64}, **other},

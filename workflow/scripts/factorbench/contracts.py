@@ -78,6 +78,8 @@ class Factors:
         One of `STATUSES`, and in one sentence why the run ended so.
     iterations
         Epochs, updates or whatever the method counts (``None``: it does not iterate).
+    start_seconds
+        Seconds of the fit before the first of them (``None``: not told).
     converged
         Whether the method's own criterion was met (``None``: it has none).
     history
@@ -101,6 +103,7 @@ class Factors:
     status: str = "ok"
     reason: str = ""
     iterations: int | None = None
+    start_seconds: float | None = None
     converged: bool | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     covariates: np.ndarray | None = None
@@ -447,6 +450,7 @@ RUN_KEYS = (
     "converged",
     "iterations",
     "fit_seconds",
+    "start_seconds",
     "budget_seconds",
     "timeout_seconds",
     "n_cells",

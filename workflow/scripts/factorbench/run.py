@@ -127,6 +127,7 @@ def describe(job: dict[str, Any], factors: Factors, data: Any, device: str, star
         "converged": factors.converged,
         "iterations": factors.iterations,
         "fit_seconds": None,
+        "start_seconds": factors.start_seconds,
         "budget_seconds": job["budget_seconds"],
         "timeout_seconds": job["timeout_seconds"],
         "n_cells": int(contracts.seen_cells(data).sum()),

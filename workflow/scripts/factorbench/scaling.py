@@ -4,8 +4,8 @@ Three kinds of numbers, never mixed: seconds of runs that finished; seconds of a
 and seconds that nobody waited for, *extrapolated*: those of an iteration, measured at that size, times the number of
 iterations after which runs of the same model converged at others.
 
-Seconds of an iteration are those of the whole fit over its iterations. They include the start of the method, and are
-a little too large where few iterations were made.
+Seconds of an iteration are those of the fit after the method's start, where it tells what that took, over its
+iterations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import tables
 SIZES = 3
 """A family of datasets has so many numbers of cells at one number of terms; two say nothing of how good a law is."""
 FEWEST = 2
-"""Iterations below which a run says nothing of their cost: the first comes with the start of the method."""
+"""Iterations below which a run says nothing of their cost."""
 AT = {"cells": 1000, "terms": 100}
 """Where a law says its seconds: a constant in front of powers is of one cell and one term, and means nothing."""
 SAME_MODEL = {"fsclvm_reassociated": "fsclvm"}
@@ -107,7 +107,9 @@ def families(runs: pd.DataFrame, terms: dict[str, int], datasets: dict[str, dict
 def of_iterations(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that iterated `FEWEST` times or more and gave factors, with ``iteration_seconds``."""
     runs = runs[(runs["iterations"].astype(float) >= FEWEST) & (runs["n_factors"] > 0)]
-    return runs.assign(iteration_seconds=runs["fit_seconds"].astype(float) / runs["iterations"].astype(float))
+    start = runs["start_seconds"].astype(float).fillna(0)
+    seconds = (runs["fit_seconds"].astype(float) - start) / runs["iterations"].astype(float)
+    return runs.assign(iteration_seconds=seconds, start_seconds=start)
 
 
 def laws(runs: pd.DataFrame) -> pd.DataFrame:
@@ -140,8 +142,8 @@ def full_times(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     DataFrame of `FULL_COLUMNS`, one row a dataset and method
         ``ran``: median seconds of its runs, stopped or not. ``how`` the rest was found: ``measured`` (all runs
         finished: ``seconds`` is their median, ``lower`` and ``upper`` the fastest and the slowest), ``extrapolated``
-        (some were stopped: ``iteration_seconds``, the median at this size, times the median number of iterations of the
-        ``converged`` runs of the same model in the family, those that took more than were made here; ``lower`` and
+        (some were stopped: the start, and ``iteration_seconds``, the median at this size, times the median number of
+        iterations of the ``converged`` runs of the same model in the family, those that took more than were made here; ``lower`` and
         ``upper`` from the fewest and the most of both) or not at all (``stopped``: ``lower`` is how long it ran,
         ``reason`` why that is all). ``ratio_lower`` and ``ratio_upper``: the range over that of the ``reference``,
         where the latter was measured.
@@ -180,7 +182,7 @@ def full_time(timed: pd.DataFrame, seen: pd.Series) -> dict[str, Any]:
     """One row of `full_times`: of the ``timed`` runs at one size, and the iterations ``seen`` where runs converged."""
     seconds, stopped = timed["fit_seconds"], timed[timed["status"].isin(tables.STOPPED)]
     iterating = of_iterations(timed)
-    cost = iterating["iteration_seconds"]
+    cost, start = iterating["iteration_seconds"], iterating["start_seconds"]
     row: dict[str, Any] = {"how": "stopped", "reason": "", "iteration_seconds": cost.median() if len(cost) else np.nan}
     if stopped.empty:
         bounds = {"seconds": seconds.median(), "lower": seconds.min(), "upper": seconds.max()}
@@ -196,9 +198,9 @@ def full_time(timed: pd.DataFrame, seen: pd.Series) -> dict[str, Any]:
         fewest, most = longer.min(), longer.max()
         return row | {
             "how": "extrapolated",
-            "seconds": cost.median() * longer.median(),
-            "lower": cost.min() * fewest,
-            "upper": cost.max() * most,
+            "seconds": start.median() + cost.median() * longer.median(),
+            "lower": start.min() + cost.min() * fewest,
+            "upper": start.max() + cost.max() * most,
             "iterations_lower": int(fewest),
             "iterations_upper": int(most),
             "converged": len(longer),

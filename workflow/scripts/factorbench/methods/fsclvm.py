@@ -130,6 +130,7 @@ def fit(
         )
     if modify is not None:
         modify(model)
+    start_seconds = budget.elapsed()
     with _slalom.seeded(seed):
         status, reason, history = train(model, params["max_iterations"], params["tolerance"], budget)
     if status == "diverged":
@@ -163,6 +164,7 @@ def fit(
         status=status,
         reason=reason,
         iterations=model.iterationCount,
+        start_seconds=start_seconds,
         converged=status == "ok",
         history=history,
         offset=expression.mean(axis=0),

@@ -19,8 +19,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": "alternating",
         "learning_rate": 1e-2,
         "batch_size": 256,
-        "epochs": 24,
-        "min_updates": 1296,  # 24 epochs of the Kang data
+        "epochs": 16,
+        "min_updates": 864,  # 16 epochs of the Kang data
     },
     "paper": {
         "dropout": 0.2,

@@ -17,7 +17,7 @@ from .network import Network
 from .objective import evaluate, gram_terms, objective, smooth_terms
 from .prox import proximal_operator
 
-WARM_UP = 0.2
+WARM_UP = 0.05
 """Share of a training in which the learning rate rises; afterwards it falls to nothing (`Alternating`)."""
 
 RAMP = 0.8

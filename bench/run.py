@@ -1,0 +1,223 @@
+"""Our autoencoder and its authors' own code on the same cells: time to objective, quality, share of the machine's rate.
+
+``python -m bench.run KANG_PREPARED KANG_NEW_CELLS_PREPARED``, as ``make bench`` does. Both sides are trained in turn,
+with the same threads, in one process; everything is evaluated afterwards, outside any clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from factorbench import contracts
+from factorbench.contracts import UserError
+from factorbench.metrics import _logistic
+from factorbench.model import InterpretableAutoencoder
+from factorbench.model.cells import batch_sizes, dense_matrix
+from factorbench.model.objective import objective, smooth_terms
+from factorbench.model.prox import l1_weights
+from factorbench.model.training import n_epochs
+
+from . import rates
+from .peer import LAMBDAS, train_peer
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+INTERFERON = {
+    "INTERFERON_SIGNALING": "INTERFERON_SIGNALING",
+    "ALPHA_BETA": "INTERFERON_ALPHA_BETA_SIGNALING",
+    "GAMMA": "INTERFERON_GAMMA_SIGNALING",
+    "ANTIVIRAL": "ANTIVIRAL_MECHANISM_BY_IFN_STIMULATED_GENES",
+    "CYTOKINE": "CYTOKINE_SIGNALING_IN_IMMUNE_SYSTEM",
+    "RIG_I_MDA5": "RIG_I_MDA5_MEDIATED_INDUCTION_OF_IFN_ALPHA_BETA_PATHWAYS",
+}
+
+
+class Snapshot(NamedTuple):
+    """A model at the end of an epoch: seconds of training until then, scores (cells x factors) and loadings."""
+
+    seconds: float
+    scores: Callable[[AnnData], np.ndarray]
+    loadings: np.ndarray
+
+
+def theirs(data: AnnData, seed: int, threads: int, epochs: int) -> list[Snapshot]:
+    """The authors' code, epoch by epoch; only their training steps are on the clock."""
+    trace = train_peer(data, seed, epochs, threads)
+    return [
+        Snapshot(seconds, lambda cells, epoch=epoch: trace.scores(cells, epoch), trace.loadings(epoch))
+        for epoch, seconds in enumerate(trace.seconds)
+    ]
+
+
+def ours(data: AnnData, seed: int, threads: int) -> list[Snapshot]:
+    """The default recipe, epoch by epoch; all of ``fit`` is on the clock but for the copies made here."""
+    snapshots: list[Snapshot] = []
+    model, copying = InterpretableAutoencoder(seed=seed), 0.0
+
+    def watch() -> None:
+        nonlocal copying
+        now = time.perf_counter()
+        state = {name: value.clone() for name, value in model.network.state_dict().items()}
+        snapshots.append(Snapshot(now - began - copying, lambda cells: at(state, cells), model.loadings().to_numpy()))
+        copying += time.perf_counter() - now
+
+    def at(state: dict[str, torch.Tensor], cells: AnnData) -> np.ndarray:
+        model.network.load_state_dict(state)
+        return model.transform(cells)
+
+    with rates.torch_threads(threads):
+        began = time.perf_counter()
+        model.fit(data, watch=watch)
+    return snapshots
+
+
+def eq3(data: AnnData, snapshot: Snapshot, mean: np.ndarray) -> dict[str, float]:
+    """Eq. 3 by terms on all cells of ``data``, in evaluation mode; ``mean`` is that of the cells of the fit."""
+    expression = torch.from_numpy(dense_matrix(data.X) - mean)
+    scores, loadings = torch.from_numpy(snapshot.scores(data)), torch.from_numpy(snapshot.loadings)
+    smooth = smooth_terms(expression, scores @ loadings.T, scores, LAMBDAS["lambda0"])
+    mask = torch.from_numpy(np.asarray(data.varm["mask"]))
+    weights = l1_weights(mask, 0, 0, LAMBDAS["lambda1"], LAMBDAS["lambda2"])
+    return objective(smooth, loadings, weights, LAMBDAS["lambda3"])
+
+
+def quality(data: AnnData, snapshot: Snapshot) -> dict[str, float]:
+    """Off-mask zeros, active factors, and training accuracy of a regression of the condition on each factor."""
+    mask = np.asarray(data.varm["mask"])
+    record = contracts.prepared_record(data)["contrast"]
+    positive = (data.obs[record["label"]] == record["positive"]).to_numpy()
+    names, scores = list(data.uns["gene_sets"]), snapshot.scores(data)
+    return {
+        "off-mask zeros": float((snapshot.loadings[~mask] == 0).mean()),
+        "active factors": int(snapshot.loadings.any(axis=0).sum()),
+        **{short: accuracy(scores[:, names.index(name)], positive) for short, name in INTERFERON.items()},
+    }
+
+
+def accuracy(score: np.ndarray, positive: np.ndarray) -> float:
+    """Training accuracy of a logistic regression on one standardised score, as the metric separation has it."""
+    x = (score / (score.std() or 1)).astype(float)
+    (intercept,), (coefficient,) = _logistic.fit(x, positive[None])
+    return float(((intercept + coefficient * x > 0) == positive).mean())
+
+
+def first_time(snapshots: Sequence[Snapshot], values: Sequence[float], target: float) -> float:
+    """Seconds after which eq. 3 was first at or below ``target``; infinite if it never was."""
+    reached = (s.seconds for s, value in zip(snapshots, values, strict=True) if value <= target)
+    return next(reached, float("inf"))
+
+
+def pair(data: AnnData, seed: int, threads: int, epochs: int) -> dict[str, dict[str, float]]:
+    """Train theirs and ours on ``data`` in turn, and measure both; see `TABLE` for what."""
+    mean = dense_matrix(data.X).mean(axis=0, dtype=np.float64).astype(np.float32)
+    traces = {"theirs": theirs(data, seed, threads, epochs), "ours": ours(data, seed, threads)}
+    curves = {side: [eq3(data, s, mean)["objective"] for s in trace] for side, trace in traces.items()}
+    final, best = curves["theirs"][-1], min(curves["theirs"])
+    rows = {}
+    for side, trace in traces.items():
+        last = eq3(data, trace[-1], mean)
+        rows[side] = {
+            "seconds to their final eq. 3": first_time(trace, curves[side], final),
+            "seconds to their best eq. 3": first_time(trace, curves[side], best),
+            "seconds of the training": trace[-1].seconds,
+            "eq. 3": last["objective"],
+            "lowest eq. 3 after any epoch": min(curves[side]),
+            "reconstruction": last["reconstruction"],
+            **quality(data, trace[-1]),
+        }
+    return rows
+
+
+def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, float]:
+    """What the products of our training amount to, in GFLOP/s, and the machine's own rate for the same products."""
+    model = InterpretableAutoencoder()
+    sizes = batch_sizes(data.n_obs, model.settings["batch_size"])
+    shape = (sizes[0], data.n_vars, model.settings["hidden"], data.varm["mask"].shape[1])
+    products = rates.alternating_products(*shape)
+    flops = sum(p.flops for p in products) * len(sizes) * n_epochs(data.n_obs, model.settings)
+    machine = rates.combined_rate(rates.matrix_rates(products, threads, torch.float32))
+    return {"training": flops / seconds / 1e9, "machine": machine / 1e9, "share": flops / seconds / machine}
+
+
+def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
+    """Both recipes of our own code on the seen cells of ``data``: a row a recipe and seed."""
+    seen = contracts.seen_cells(data)
+    fitted, new = data[seen].copy(), data[~seen].copy()
+    rows = []
+    for recipe in ("paper", "fast"):
+        for seed in seeds:
+            with rates.torch_threads(threads):
+                began = time.perf_counter()
+                model = InterpretableAutoencoder(seed=seed, recipe=recipe).fit(fitted)
+                seconds = time.perf_counter() - began
+            snapshot = Snapshot(seconds, model.transform, model.loadings().to_numpy())
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "seed": seed,
+                    "seconds": seconds,
+                    "eq. 3": model.objective(fitted)["objective"],
+                    "reconstruction": model.objective(fitted)["reconstruction"],
+                    "of cells not seen": model.objective(new)["reconstruction"],
+                    **quality(fitted, snapshot),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def spread(values: Sequence[float]) -> str:
+    """``median (lowest to highest)``."""
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path, help="prepared Kang data")
+    parser.add_argument("held_out", type=Path, help="the same with some cells held out of the fit")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5, help="of each recipe; 0: none")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--epochs", type=int, default=30, help="of the authors' code")
+    given = parser.parse_args()
+    if given.pairs < 1:
+        raise UserError("--pairs: at least one")
+    data = contracts.read_prepared(given.prepared)
+    n_genes, n_sets = data.varm["mask"].shape
+    print(f"{data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets, {given.threads} threads", flush=True)
+    theirs(data, 0, given.threads, epochs=2)  # warms up
+    ours(data[:2000].copy(), 0, given.threads)
+    pairs = []
+    for seed in range(given.pairs):
+        print(f"pair {seed + 1} of {given.pairs}", flush=True)
+        pairs.append(pair(data, seed, given.threads, given.epochs))
+    print(f"\n{'median (lowest to highest)':34}{'intercode 0.0.7':>30}{'factorbench':>30}")
+    for row in pairs[0]["ours"]:
+        cells = (spread([p[side][row] for p in pairs]) for side in ("theirs", "ours"))
+        print(f"{row:34}" + "".join(f"{cell:>30}" for cell in cells))
+    for row in ("seconds to their final eq. 3", "seconds to their best eq. 3", "seconds of the training"):
+        print(f"ratio, {row:40}{spread([p['theirs'][row] / p['ours'][row] for p in pairs]):>30}")
+    whole = "seconds of the training"
+    ratios = [p["theirs"][whole] / p["ours"]["seconds to their final eq. 3"] for p in pairs]
+    print(f"{'ratio, their training to our time to their final':47}{spread(ratios):>30}")
+    rate = share_of_rate(data, statistics.median(p["ours"][whole] for p in pairs), given.threads)
+    print(
+        f"products in training {rate['training']:.0f} GFLOP/s, of {rate['machine']:.0f} that this machine makes of the "
+        f"same products alone: {rate['share']:.0%}"
+    )
+    if given.seeds:
+        table = recipes(contracts.read_prepared(given.held_out), range(given.seeds), given.threads)
+        print(f"\nour code by recipe, a fifth of the cells not seen\n{table.round(4).to_string(index=False)}")
+        print(table.drop(columns="seed").groupby("recipe").agg(["mean", "std"]).T.round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
