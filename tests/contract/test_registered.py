@@ -82,7 +82,7 @@ def test_scoring_imports_what_it_needs_and_no_more(tmp_path):
 
 LAYERS = [
     "contracts registry clock schema locks archives words",
-    "model genesets labels tables pins",
+    "model genesets labels tables pins variable_genes",
     "scaling",
     "methods metrics plots readers symbols evidence sources",
     "run fetch prepare describe compare score claims findings figures",

@@ -1,6 +1,7 @@
 """The million-cell run, with 50,000 cells."""
 
 import numpy as np
+import pytest
 from factorbench import contracts
 
 from bench import million
@@ -8,16 +9,37 @@ from bench import million
 N_CELLS = 50_000
 
 
-def test_data_larger_than_the_memory_they_are_made_in(tmp_path):
-    steps = million.make_data(N_CELLS, tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("million")
+    return folder / "prepared.h5ad", million.make_data(N_CELLS, folder)
+
+
+def test_data_larger_than_the_memory_they_are_made_in(made):
+    prepared, steps = made
     n_cells, n_genes, n_sets, density = steps["prepare"].value
     assert (n_cells, n_sets) == (N_CELLS, 100)
     assert 950 <= n_genes <= 1_150
     assert 0.08 <= density <= 0.1
-    data = contracts.read_prepared(tmp_path / "prepared.h5ad")
+    data = contracts.read_prepared(prepared)
     assert data.shape == (n_cells, n_genes)
     assert data.obs["condition"].value_counts().to_dict() == {"control": N_CELLS // 2, "stimulated": N_CELLS // 2}
     totals = np.expm1(data.X).sum(axis=1)
     assert totals.max() <= 1e4 * (1 + 1e-5), "normalised over all genes, of which these are a part"
     # Dense counts of all cells would take 600 MB in double precision, libraries take about 300.
     assert {name: step.peak_mb < 500 for name, step in steps.items()} == {"simulate": True, "prepare": True}
+
+
+def test_training_from_disk_needs_less_memory_and_ends_where_training_in_memory_does(made):
+    prepared, steps = made
+    disk, memory = (million.measure(million.train, prepared, from_disk, 2, 1) for from_disk in (True, False))
+    assert disk.value["objective"] == pytest.approx(memory.value["objective"], rel=0.01)
+    dense_mb = 4 * N_CELLS * steps["prepare"].value[1] / 2**20
+    assert memory.peak_mb - disk.peak_mb > 0.5 * dense_mb
+    assert disk.peak_mb < 1000
+    assert disk.value["cells_per_second"] > 0
+
+
+def test_exponents_are_slopes_of_logarithms():
+    cells = np.array([1e3, 1e4, 1e6])
+    assert million.exponent(cells, 3 * cells**1.5) == pytest.approx(1.5)

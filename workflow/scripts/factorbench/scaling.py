@@ -143,10 +143,10 @@ def full_times(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
         ``ran``: median seconds of its runs, stopped or not. ``how`` the rest was found: ``measured`` (all runs
         finished: ``seconds`` is their median, ``lower`` and ``upper`` the fastest and the slowest), ``extrapolated``
         (some were stopped: the start, and ``iteration_seconds``, the median at this size, times the median number of
-        iterations of the ``converged`` runs of the same model in the family, those that took more than were made here; ``lower`` and
-        ``upper`` from the fewest and the most of both) or not at all (``stopped``: ``lower`` is how long it ran,
-        ``reason`` why that is all). ``ratio_lower`` and ``ratio_upper``: the range over that of the ``reference``,
-        where the latter was measured.
+        iterations of the ``converged`` runs of the same model in the family, those that took more than were made here;
+        ``lower`` and ``upper`` from the fewest and the most of both) or not at all (``stopped``: ``lower`` is how long
+        it ran, ``reason`` why that is all). ``ratio_lower`` and ``ratio_upper``: the range over that of the
+        ``reference``, where the latter was measured.
     """
     rows = []
     converged = runs[(runs["status"] == "ok") & (tables.truth(runs["converged"]) == 1)]
