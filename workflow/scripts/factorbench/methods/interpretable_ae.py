@@ -17,10 +17,10 @@ SPEC = MethodSpec(
     title="Interpretable autoencoder",
     url="https://github.com/theislab/InterpretableAutoencoders",
     params=PARAMS,
-    # Batches of 62 cells do not feed many cores: two were 1.1 to 1.3 times as fast as one.
+    # Batches of 256 cells do not feed many cores.
     threads=4,
     gpu="optional",
-    imports=("factorbench.model.autoencoder",),
+    imports=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the latter when first used
     projects=True,
 )
 
