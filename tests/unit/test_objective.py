@@ -7,7 +7,7 @@ from factorbench.model.network import Network
 from factorbench.model.objective import evaluate, gram_terms, objective, smooth_terms
 from factorbench.model.prox import l1_weights
 from factorbench.model.settings import check_settings
-from factorbench.model.training import RAMP, Alternating, Together
+from factorbench.model.training import RAMP, WARM_UP, Alternating, Together
 
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
 N_FACTORS = N_SETS + N_SPARSE + N_DENSE
@@ -182,6 +182,6 @@ def test_lambda3_grows_and_the_learning_rate_makes_a_cycle(problem, monkeypatch)
     assert strengths[0] == 0
     np.testing.assert_allclose(np.diff(strengths[: int(50 * RAMP)]), LAMBDAS["lambda3"] / (RAMP * 50), rtol=1e-6)
     assert (strengths[int(50 * RAMP) :] == LAMBDAS["lambda3"]).all()
-    assert 0.15 <= rates.argmax() / 50 <= 0.25
+    assert rates.argmax() == pytest.approx(50 * WARM_UP, abs=1)
     assert rates.max() == pytest.approx(1e-2, rel=0.05)
     assert rates[-1] < 1e-4
