@@ -19,8 +19,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": "alternating",
         "learning_rate": 1e-2,
         "batch_size": 256,
-        "epochs": 16,
-        "min_updates": 864,  # 16 epochs of the Kang data
+        "epochs": 20,
+        "min_updates": 1080,  # 20 epochs of the Kang data
     },
     "paper": {
         "dropout": 0.2,

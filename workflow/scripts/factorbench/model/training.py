@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from .. import clock
 from .cells import Cells, batch_sizes
@@ -17,7 +18,7 @@ from .network import Network
 from .objective import evaluate, gram_terms, objective, smooth_terms
 from .prox import proximal_operator
 
-WARM_UP = 0.05
+WARM_UP = 0.2
 """Share of a training in which the learning rate rises; afterwards it falls to nothing (`Alternating`)."""
 
 RAMP = 0.8
@@ -104,9 +105,10 @@ class Alternating:
         others = [p for p in network.parameters() if p is not network.loadings]
         eta = settings["learning_rate"]
         self.optimizer = torch.optim.Adam(others, lr=eta, fused=True)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=eta, total_steps=n_updates + 1, pct_start=WARM_UP, cycle_momentum=False
-        )
+        up = max(1, round(WARM_UP * n_updates))
+        rise = LinearLR(self.optimizer, start_factor=1e-3, total_iters=up)
+        fall = CosineAnnealingLR(self.optimizer, T_max=max(1, n_updates - up))
+        self.schedule = SequentialLR(self.optimizer, [rise, fall], milestones=[up])
 
     def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
         """One update on one mini-batch; see `Together.step`."""
