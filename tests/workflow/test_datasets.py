@@ -114,6 +114,9 @@ def test_samples_that_cannot_be_had_are_left_out_and_named_everywhere(bench):
     bench.snakemake()
     for path in sorted(bench.result("tables").glob("*.tsv")):
         table = contracts.read_table(path)
+        if path.stem in ("scaling", "full_time"):  # of data in several sizes; these have one
+            assert table.empty
+            continue
         assert set(table.loc[table["dataset"] == "two", "missing"]) == {"S2"}, path.name
     figures = list(bench.result("figures").glob("*.svg"))
     assert len(figures) == 6

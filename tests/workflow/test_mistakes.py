@@ -75,7 +75,10 @@ MISTAKES = {
     "duplicate cells": (duplicate("obs_names"), ["planted", "cell", "CELL1"]),
     "duplicate genes": (duplicate("var_names"), ["planted", "gene", "GENE1"]),
     "gene sets match nothing": (other_species, ["Gene", "GENE"]),
-    "fewer cells than a batch": (entry("methods", "ae", "params", "batch_size", to=500), ["methods.ae", "batch"]),
+    "more components than genes": (
+        entry("methods", "pca", "params", "n_factors", to=5000),
+        ["methods.pca", "n_factors"],
+    ),
     "truncated file": (truncate, ["planted.h5ad", "sha256"]),
     "not there": (
         entry(*PLANTED, "files", "counts", "sources", to=["/nowhere/planted.h5ad"]),
