@@ -51,7 +51,7 @@ TIMED = PYTHONPATH=workflow/scripts GOMP_SPINCOUNT=1000 $(BIN)/python
 KANG = results/data/kang/prepared.h5ad results/data/kang_new_cells/prepared.h5ad
 
 bench: $(VENV)/.bench ## our autoencoder and its authors' own code on the same cells, in turn: 10 minutes
-	@$(BIN)/snakemake --quiet all $(KANG) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
+	@$(BIN)/snakemake $(KANG) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
 	@$(TIMED) -m bench.run $(KANG) $(ARGS)
 
 million: $(VENV)/.factorbench ## training from disk on up to a million simulated cells: 20 minutes, 4 GB of disk

@@ -1,6 +1,6 @@
 """From simulated cells on disk to a trained autoencoder, a million of them and more: seconds and memory of each step.
 
-``python -m bench.million FOLDER --cells 31250 ... 1000000``, as ``make million`` does: cells are drawn, written and
+``python -m bench.million FOLDER --cells 15625 ... 1000000``, as ``make million`` does: cells are drawn, written and
 prepared without being in memory at once, then the autoencoder is trained on them from disk and, to compare, in memory
 as one dense matrix. Every step runs in a process of its own.
 """
@@ -181,8 +181,8 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the data (2 GB a million cells), the table and the figure")
-    parser.add_argument("--cells", type=int, nargs="+", default=[31_250, 62_500, 125_000, 250_000, 500_000, 1_000_000])
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--cells", type=int, nargs="+", default=[15_625, 31_250, 62_500, 125_000, 250_000, 1_000_000])
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--disk-only", action="store_true", help="do not train in memory too")
     given = parser.parse_args()
