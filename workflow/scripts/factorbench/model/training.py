@@ -88,7 +88,7 @@ class Alternating:
     """A proximal gradient step for W given the scores, and a step of Adam for the encoder given W.
 
     Given the scores Z of a batch, eq. 3 is convex in W and its curvature is Z'Z, so W needs no learning rate: each
-    factor steps as far as its row of \\|Z'Z\\| allows without raising eq. 3 on the batch. Adam's steps are of another
+    factor steps as far as its row of abs(Z'Z) allows without raising eq. 3 on the batch. Adam's steps are of another
     length for every entry, while the prox that follows them takes off eta * lambda from all alike: they settle where
     eq. 3 is not at its least.
 
