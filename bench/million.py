@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,12 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from factorbench import registry, schema
+from factorbench import contracts, registry, schema
 from factorbench.run import peak_memory_mb
 
 NAME = "million"
-BLOCK = 10_000
-"""Cells that are made dense at a time."""
 OPTIONS = {"n_genes": 1_500, "n_sets": 100, "set_size": 35, "n_types": 8, "n_active": 40, "depth": 330.0}
 """Of the reader. About 1,050 genes and all sets are kept, 9 % of their values are not zero: as in the Kang data."""
 SETTINGS = {
@@ -55,15 +52,7 @@ def measure(function: Callable[..., Any], *args: Any) -> Step:
 def _measured(function: Callable[..., Any], *args: Any) -> Step:
     began = time.perf_counter()
     value = function(*args)
-    return Step(value, time.perf_counter() - began, _peak_mb())
-
-
-def _peak_mb() -> float:
-    """Peak memory of this process in MiB; what `peak_memory_mb` asks for is at least its parent's on Linux."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return peak_memory_mb("cpu")
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 1024
+    return Step(value, time.perf_counter() - began, peak_memory_mb("cpu"))
 
 
 def simulate(n_cells: int, path: Path) -> None:
@@ -75,7 +64,6 @@ def simulate(n_cells: int, path: Path) -> None:
 
 def prepare(n_cells: int, raw: Path, path: Path) -> tuple[int, int, int, float]:
     """Prepare what `simulate` wrote; how many cells, genes and sets are left, and the share of values not zero."""
-    from factorbench import contracts
     from factorbench.prepare import prepare_blocks
 
     sets = registry.load("reader", "simulated").gene_sets(options(n_cells))
@@ -105,7 +93,6 @@ def make_data(n_cells: int, folder: Path) -> dict[str, Step]:
 def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[str, float]:
     """Train the default recipe; seconds of ``fit``, cells a second in training, and eq. 3 on all cells afterwards."""
     import torch
-    from factorbench import contracts
     from factorbench.model import InterpretableAutoencoder
 
     torch.set_num_threads(threads)
@@ -130,8 +117,8 @@ def in_memory(stored: Any) -> Any:
     import anndata
 
     X = np.empty(stored.shape, np.float32)
-    for start in range(0, stored.n_obs, BLOCK):
-        X[start : start + BLOCK] = stored.X[start : start + BLOCK].toarray()
+    for rows in contracts.row_blocks(stored.n_obs):
+        X[rows] = stored.X[rows].toarray()
     return anndata.AnnData(X, obs=stored.obs, var=stored.var, varm=dict(stored.varm), uns=dict(stored.uns))
 
 

@@ -120,11 +120,12 @@ def pair(data: AnnData, seed: int, threads: int, epochs: int) -> dict[str, dict[
     """Train theirs and ours on ``data`` in turn, and measure both; see `TABLE` for what."""
     mean = dense_matrix(data.X).mean(axis=0, dtype=np.float64).astype(np.float32)
     traces = {"theirs": theirs(data, seed, threads, epochs), "ours": ours(data, seed, threads)}
-    curves = {side: [eq3(data, s, mean)["objective"] for s in trace] for side, trace in traces.items()}
+    terms = {side: [eq3(data, snapshot, mean) for snapshot in trace] for side, trace in traces.items()}
+    curves = {side: [found["objective"] for found in of_side] for side, of_side in terms.items()}
     final, best = curves["theirs"][-1], min(curves["theirs"])
     rows = {}
     for side, trace in traces.items():
-        last = eq3(data, trace[-1], mean)
+        last = terms[side][-1]
         rows[side] = {
             "seconds to their final eq. 3": first_time(trace, curves[side], final),
             "seconds to their best eq. 3": first_time(trace, curves[side], best),
@@ -160,13 +161,14 @@ def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
                 model = InterpretableAutoencoder(seed=seed, recipe=recipe).fit(fitted)
                 seconds = time.perf_counter() - began
             snapshot = Snapshot(seconds, model.transform, model.loadings().to_numpy())
+            found = model.objective(fitted)
             rows.append(
                 {
                     "recipe": recipe,
                     "seed": seed,
                     "seconds": seconds,
-                    "eq. 3": model.objective(fitted)["objective"],
-                    "reconstruction": model.objective(fitted)["reconstruction"],
+                    "eq. 3": found["objective"],
+                    "reconstruction": found["reconstruction"],
                     "of cells not seen": model.objective(new)["reconstruction"],
                     **quality(fitted, snapshot),
                 }

@@ -453,8 +453,12 @@ def test_training_from_disk_is_as_good_even_if_cells_are_sorted(data, tmp_path, 
     ordered.write_h5ad(tmp_path / "cells.h5ad")
     with_batch = THOROUGH | {"covariates": ["batch"]}
     whole = InterpretableAutoencoder(**with_batch).fit(ordered)
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    same = InterpretableAutoencoder(**with_batch).fit(backed)
+    backed.file.close()
     with contracts.on_disk(tmp_path / "cells.h5ad") as stored:
         ae = InterpretableAutoencoder(**with_batch).fit(stored)
+        np.testing.assert_array_equal(same.loadings(), ae.loadings())
         np.testing.assert_allclose(ae.means, whole.means, rtol=1e-6)
         scores, found = ae.transform(stored), ae.objective(stored)
     np.testing.assert_allclose(scores, ae.transform(ordered), atol=1e-5)

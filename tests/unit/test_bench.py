@@ -1,16 +1,21 @@
-"""The benchmark's two halves that are not ours: the authors' training, watched but not changed; the machine's rate."""
+"""The benchmark: the authors' training, watched but not changed; ours; how both are measured; the machine's rate."""
 
 import time
+from functools import partial
 
 import anndata
 import numpy as np
 import pytest
 import torch
 from factorbench.contracts import UserError
+from factorbench.model import InterpretableAutoencoder
+from factorbench.model.training import Alternating
 from intercode import linear_decoder as authors
+from sklearn.linear_model import LogisticRegression
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import peer, rates
+from bench import run as bench
 from tests.planted import planted
 
 EPOCHS = 2
@@ -119,6 +124,50 @@ def test_a_last_batch_of_one_cell_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"^bench: 125 cells in batches of 62 .*; give it") as error:
         peer.train_peer(planted(n_cells=125), seed=0)
     assert "\n" not in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------------------ our half
+
+
+def test_eq_3_of_a_snapshot_is_that_of_the_model_and_the_last_is_the_end(data, monkeypatch):
+    quick = partial(InterpretableAutoencoder, hidden=[8], epochs=3, min_updates=0)
+    monkeypatch.setattr(bench, "InterpretableAutoencoder", quick)
+    snapshots = bench.ours(data, seed=0, threads=1)
+    model = quick(seed=0).fit(data)
+    found = bench.eq3(data, snapshots[-1], model.means)
+    assert found == pytest.approx(model.objective(data), rel=1e-4)
+    assert len(snapshots) == 3
+    assert (np.diff([s.seconds for s in snapshots]) > 0).all()
+    first = bench.eq3(data, snapshots[0], model.means)
+    assert first["objective"] != pytest.approx(found["objective"], rel=1e-3), "each has weights of its own"
+
+
+def test_time_to_a_value_is_that_of_the_first_epoch_at_or_below_it():
+    trace = [bench.Snapshot(seconds, None, None) for seconds in (1.0, 2.0, 3.0, 4.0)]
+    assert bench.first_time(trace, [9, 5, 4, 6], 5) == 2.0
+    assert bench.first_time(trace, [9, 5, 4, 6], 4.5) == 3.0
+    assert bench.first_time(trace, [9, 5, 4, 6], 3) == float("inf")
+
+
+def test_accuracy_of_a_score_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    positive = rng.random(300) < 0.4
+    score = rng.normal(size=300) + positive
+    x = (score / score.std())[:, None]
+    assert bench.accuracy(score, positive) == LogisticRegression().fit(x, positive).score(x, positive)
+    assert bench.accuracy(np.zeros(300), positive) == pytest.approx(max(positive.mean(), 1 - positive.mean()))
+
+
+def test_an_alternating_step_multiplies_what_its_formula_counts(data):
+    model = InterpretableAutoencoder(hidden=[8, 8], epochs=1, min_updates=0, batch_size=data.n_obs).fit(data)
+    model.network.train()
+    updates = Alternating(model.network, model.weights, model.settings, n_updates=2)
+    expression = torch.from_numpy(bench.dense_matrix(data.X) - model.means)
+    with Products() as products:
+        updates.step(expression, None)
+    expected = rates.alternating_products(data.n_obs, data.n_vars, (8, 8), len(model.names))
+    # Gradients may be evaluated transposed; their operations are as many.
+    assert sorted(2 * np.prod(p[:3]) for p in products.seen) == sorted(p.flops for p in expected)
 
 
 # ------------------------------------------------------------------------------------------------------------- the rate

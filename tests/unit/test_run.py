@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -94,6 +95,18 @@ def supervise(package, job, tmp_path, **popen):
     environment = {**os.environ, "PYTHONPATH": str(package)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell in the background had it ignored
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **popen)
+
+
+def test_the_peak_of_memory_is_that_of_the_process_itself():
+    """A child of a process that once held 400 MB has not held them, whatever getrusage says."""
+    code = (
+        "import subprocess, sys; big = bytearray(400 << 20); big[::4096] = b'x' * len(big[::4096]);"
+        "child = 'from factorbench.run import peak_memory_mb; print(peak_memory_mb(str()))';"
+        "print(subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout)"
+    )
+    path = {"PYTHONPATH": str(Path(run.__file__).parents[1])}
+    found = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
+    assert 5 < float(found.stdout) < 300
 
 
 def test_a_run_is_recorded_whole(job):

@@ -27,7 +27,6 @@ from .cells import (
     align_genes,
     chunks,
     dense_matrix,
-    is_csr,
     mean_expression,
 )
 from .covariates import encode_covariates, learn_covariates, width
@@ -164,7 +163,7 @@ class InterpretableAutoencoder:
             expression -= self.offset
             return DenseCells(torch.from_numpy(expression).to(self.device), covariates)
         X = X.tocsr() if in_memory else X
-        if not is_csr(X):
+        if getattr(X, "format", "") != "csr":
             raise UserError("X on disk must be a CSR matrix, so that cells can be read in blocks; write it as one")
         self.means = mean_expression(X)
         return SparseCells(X, self.offset, covariates, self.device)

@@ -12,10 +12,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..contracts import UserError
-
-CHUNK = 4096
-"""Cells evaluated at once."""
+from ..contracts import UserError, row_blocks
 
 BLOCK = 256
 """Cells that are read together, since they lie together."""
@@ -71,8 +68,7 @@ class DenseCells:
             yield self.expression[rows], None if self.covariates is None else self.covariates[rows]
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(self), CHUNK):
-            rows = slice(start, start + CHUNK)
+        for rows in row_blocks(len(self)):
             yield self.expression[rows], None if self.covariates is None else self.covariates[rows]
 
 
@@ -120,8 +116,7 @@ class SparseCells:
             buffer, cells = buffer[shuffled[taken:]], cells[shuffled[taken:]]
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, len(self), CHUNK):
-            rows = slice(start, min(start + CHUNK, len(self)))
+        for rows in row_blocks(len(self)):
             yield self._dense(self.matrix[rows], rows)
 
     def _dense(self, rows: sparse.csr_matrix, cells: np.ndarray | slice) -> tuple[Tensor, Tensor | None]:
@@ -146,7 +141,7 @@ def dense_matrix(X: np.ndarray | sparse.spmatrix, first: int = 0) -> np.ndarray:
 
 
 def mean_expression(X: Any) -> np.ndarray:
-    """Mean of every gene, float32, shape (n_genes,), of a sparse matrix in memory or on disk, a chunk at a time.
+    """Mean of every gene, float32, shape (n_genes,), of a sparse matrix in memory or on disk, a block at a time.
 
     Raises
     ------
@@ -154,17 +149,12 @@ def mean_expression(X: Any) -> np.ndarray:
         If a value is NaN or infinite (as float32).
     """
     total = np.zeros(X.shape[1])
-    for start in range(0, X.shape[0], CHUNK):
-        rows = X[start : start + CHUNK]
-        total += np.asarray(rows.sum(axis=0, dtype=np.float64)).ravel()
+    for rows in row_blocks(X.shape[0]):
+        block = X[rows]
+        total += np.asarray(block.sum(axis=0, dtype=np.float64)).ravel()
         if not np.isfinite(total).all():
-            dense_matrix(rows, start)  # says where
+            dense_matrix(block, rows.start)  # says where
     return (total / X.shape[0]).astype(np.float32)
-
-
-def is_csr(X: Any) -> bool:
-    """Whether ``X`` is a CSR matrix, in memory or on disk."""
-    return getattr(X, "format", "") == "csr"
 
 
 def align_genes(found: pd.Index, wanted: pd.Index, min_share: float) -> np.ndarray:
@@ -191,7 +181,7 @@ def align_genes(found: pd.Index, wanted: pd.Index, min_share: float) -> np.ndarr
 
 
 def chunks(
-    X: np.ndarray | sparse.spmatrix, position: np.ndarray, fill: np.ndarray, size: int = CHUNK
+    X: np.ndarray | sparse.spmatrix, position: np.ndarray, fill: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slices of cells and their dense expression in the model's gene order.
 
@@ -208,11 +198,10 @@ def chunks(
         X = X.tocsr()
     present = position >= 0
     in_order = len(position) == X.shape[1] and np.array_equal(position, np.arange(X.shape[1]))
-    for start in range(0, X.shape[0], size):
-        rows = slice(start, min(start + size, X.shape[0]))
+    for rows in row_blocks(X.shape[0]):
         if in_order:
-            yield rows, dense_matrix(X[rows], start)
+            yield rows, dense_matrix(X[rows], rows.start)
         else:
             block = np.repeat(fill[None].astype(np.float32), rows.stop - rows.start, axis=0)
-            block[:, present] = dense_matrix(X[rows][:, position[present]], start)
+            block[:, present] = dense_matrix(X[rows][:, position[present]], rows.start)
             yield rows, block

@@ -57,14 +57,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     stopped = runs[runs["dataset"].isin(spec["datasets"])]["status"].isin(STOPPED).any()
     published = any(p["paper_minutes"].notna().any() for p in panels.values())
     handles = legend(stopped, published)
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0, 0),
-        bbox_transform=figure.transFigure,  # saving crops the figure, and would move what is placed in shares of it
-        ncols=2,
-        handletextpad=0.3,
-    )
+    style.legend_outside(figure, handles, (0, 0), ncols=2, handletextpad=0.3)
     remarks = [ELSEWHERE if published else "", style.caveats(config, spec["datasets"])]
     style.note(figure, " ".join(filter(None, remarks)), 125, below=0.2 + 0.2 * -(-len(handles) // 2))
     return figure

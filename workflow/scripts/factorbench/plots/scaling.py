@@ -69,13 +69,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     ruled(grid[0], sorted(set(full.loc[full["terms"].isin(shown), "cells"])))
     handles = [of_method(config["methods"][m]["title"], laws[laws["method"] == m], colours[m]) for m in methods]
     handles += of_points(full[full["terms"].isin(shown)], laws)
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0, 0),
-        bbox_transform=figure.transFigure,  # saving crops the figure, and would move what is placed in shares of it
-        handletextpad=0.6,
-    )
+    style.legend_outside(figure, handles, (0, 0), handletextpad=0.6)
     lines = sum(1 + handle.get_label().count("\n") for handle in handles)
     others = full[~full["terms"].isin(shown)].drop_duplicates(["terms", "cells"])
     if len(others):

@@ -142,13 +142,12 @@ def legend(
         Line2D([], [], marker="o", ls="", ms=6, mec="none", color=colours[c], label=f"{c}  ({n:,})")
         for c, n in counts.items()
     ]
-    figure.legend(
-        handles=handles,
+    style.legend_outside(
+        figure,
+        handles,
+        corner,
         title=label.replace("_", " ") + " (cells)",
         alignment="left",
-        loc="upper left",
-        bbox_to_anchor=corner,
-        bbox_transform=figure.transFigure,  # saving crops the figure, and would move what is placed in shares of it
         handletextpad=0.2,
         ncols=-(-len(handles) // LEGEND_ROWS),
     )

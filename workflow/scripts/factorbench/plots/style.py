@@ -112,6 +112,13 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (len(name) if name.isdigit() else 0, name))
 
 
+def legend_outside(figure: Figure, handles: list[Any], corner: tuple[float, float], **more: Any) -> None:
+    """A legend whose upper left corner is at ``corner``, in shares of the figure; ``more`` as of ``Figure.legend``."""
+    # Saving crops the figure, and would move what is placed in shares of it.
+    place = {"bbox_to_anchor": corner, "bbox_transform": figure.transFigure}
+    figure.legend(handles=handles, loc="upper left", **place, **more)
+
+
 def note(figure: Figure, text: str, width: int = 110, below: float = 0.08) -> None:
     """Small print under a figure: what a reader must know to read it right; ``below`` its lower edge, in inches."""
     if text:
