@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -63,8 +63,9 @@ def step_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: 
 def alternating_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> list[Product]:
     """The products of one alternating step (`factorbench.model.training.Alternating`), as `step_products` has them.
 
-    Those of the encoder; and with W genes x factors, scores Z and cells Y: W'W, Y W, Z W'W and its gradient, Z'Z, Y'Z
-    and W Z'Z, instead of the decoder's three products of the size of the data.
+    Those of the encoder; and with W genes x factors, scores Z and cells Y: W'W, Y W, Z W'W and its gradient, and the
+    last three, of a step that moves W, Z'Z, Y'Z and W Z'Z; instead of the decoder's three products of the size of the
+    data.
     """
     B, G, K = n_cells, n_genes, n_factors
     encoder = [p for p in step_products(B, G, hidden, K) if not p.name.startswith(f"{K} to {G},")]
@@ -101,9 +102,9 @@ def matrix_rates(products: Sequence[Product], threads: int, dtype: torch.dtype) 
         return {product: product.flops / statistics.median(_seconds(product, dtype)) for product in products}
 
 
-def combined_rate(rates: dict[Product, float]) -> float:
-    """Operations a second of the products one after another, each at its own rate."""
-    return sum(product.flops for product in rates) / sum(product.flops / rate for product, rate in rates.items())
+def seconds_at(rates: dict[Product, float], products: Iterable[Product]) -> float:
+    """What the products take one after another, each at its own rate of `matrix_rates`."""
+    return sum(product.flops / rates[product] for product in products)
 
 
 @contextlib.contextmanager

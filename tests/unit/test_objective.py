@@ -7,7 +7,7 @@ from factorbench.model.network import Network
 from factorbench.model.objective import evaluate, gram_terms, objective, smooth_terms
 from factorbench.model.prox import l1_weights
 from factorbench.model.settings import check_settings
-from factorbench.model.training import RAMP, WARM_UP, Alternating, Together
+from factorbench.model.training import HOLD, RAMP, WARM_UP, Alternating, Together
 
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
 N_FACTORS = N_SETS + N_SPARSE + N_DENSE
@@ -168,20 +168,32 @@ def test_a_factor_without_scores_is_switched_off_and_stays_finite(problem):
     assert W[:, 0].any()
 
 
-def test_lambda3_grows_and_the_learning_rate_makes_a_cycle(problem, monkeypatch):
+def test_loadings_are_held_then_lambda3_grows_and_the_learning_rate_makes_a_cycle(problem):
     Y, _, weights = problem
     network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
-    updates, seen = Alternating(network, weights, settings, n_updates=50), []
+    n_updates = 50
+    updates, seen = Alternating(network, weights, settings, n_updates), []
     descend = updates.descend
-    monkeypatch.setattr(
-        updates, "descend", lambda *a: seen.append((a[3], updates.schedule.get_last_lr()[0])) or descend(*a)
-    )
-    for _ in range(50):
+    updates.descend = lambda *a: seen.append((updates.done, a[3])) or descend(*a)
+    start, rates = network.loadings.detach().clone(), []
+    for _ in range(n_updates):
+        assert torch.equal(network.loadings, start) == (updates.done <= HOLD * n_updates)
+        rates.append(updates.schedule.get_last_lr()[0])
         updates.step(Y, None)
-    strengths, rates = np.array(seen).T
-    assert strengths[0] == 0
-    np.testing.assert_allclose(np.diff(strengths[: int(50 * RAMP)]), LAMBDAS["lambda3"] / (RAMP * 50), rtol=1e-6)
-    assert (strengths[int(50 * RAMP) :] == LAMBDAS["lambda3"]).all()
-    assert rates.argmax() == pytest.approx(50 * WARM_UP, abs=1)
-    assert rates.max() == pytest.approx(1e-2, rel=0.05)
+    done, strengths = np.array(seen).T
+    held, grown = int(HOLD * n_updates), int(RAMP * n_updates)
+    np.testing.assert_array_equal(done, range(held, n_updates))
+    expected = np.interp(done, [held, RAMP * n_updates], [0, LAMBDAS["lambda3"]])
+    np.testing.assert_allclose(strengths, expected, rtol=1e-6)
+    assert strengths[grown - held] == LAMBDAS["lambda3"]
+    assert np.argmax(rates) == pytest.approx(n_updates * WARM_UP, abs=1)
+    assert max(rates) == pytest.approx(1e-2, rel=0.05)
     assert rates[-1] < 1e-4
+
+
+def test_a_training_of_few_updates_holds_nothing(problem):
+    Y, _, weights = problem
+    network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
+    start = network.loadings.detach().clone()
+    Alternating(network, weights, settings, n_updates=1).step(Y, None)
+    assert not torch.equal(network.loadings, start)

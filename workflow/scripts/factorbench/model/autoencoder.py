@@ -30,7 +30,7 @@ from .cells import (
     mean_expression,
 )
 from .covariates import encode_covariates, learn_covariates, width
-from .network import Network, zero_outside
+from .network import Network, start_at_mask
 from .objective import evaluate
 from .prox import l1_weights
 from .settings import PARAMS, check_settings, check_size
@@ -188,7 +188,7 @@ class InterpretableAutoencoder:
             settings["covariate_hidden"],
         ).to(self.device)
         if settings["init"] == "mask":
-            zero_outside(self.network.loadings, self._mask)
+            start_at_mask(self.network.loadings, self._mask)
         self.network.eval()
 
     # ---------------------------------------------------------------------------------------------------- fitted model

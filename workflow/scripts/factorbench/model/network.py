@@ -73,6 +73,6 @@ def _elu_layers(widths: Sequence[int]) -> nn.Sequential:
 
 
 @torch.no_grad()
-def zero_outside(loadings: Tensor, mask: Tensor) -> None:
-    """Set annotated loadings (the first columns) outside ``mask``, shape (n_genes, n_sets), to zero in place."""
-    loadings[:, : mask.shape[1]] *= mask
+def start_at_mask(loadings: Tensor, mask: Tensor) -> None:
+    """Set annotated loadings (the first columns) to n_factors^-1/2 in ``mask``, shape (n_genes, n_sets), else to 0."""
+    loadings[:, : mask.shape[1]] = mask * loadings.shape[1] ** -0.5

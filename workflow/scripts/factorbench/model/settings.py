@@ -58,7 +58,7 @@ PARAMS: dict[str, Param] = {
     ),
     "dropout": _trained("share of hidden units dropped in training", float, minimum=0, maximum=0.99),
     "init": _trained(
-        "initial loadings: N(0, 1/n_factors), or the same and zero outside the mask",
+        "initial loadings: N(0, 1/n_factors), or, of annotated factors, n_factors^-1/2 in the set and 0 outside",
         str,
         choices=("normal", "mask", None),
     ),

@@ -18,11 +18,14 @@ from .network import Network
 from .objective import evaluate, gram_terms, objective, smooth_terms
 from .prox import proximal_operator
 
-WARM_UP = 0.2
-"""Share of a training in which the learning rate rises; afterwards it falls to nothing (`Alternating`)."""
+HOLD = 0.15
+"""Share of a training in which W stays as it began (`Alternating`)."""
+
+WARM_UP = 0.4
+"""Share of a training after which the learning rate is highest: it rises, then falls to nothing (`Alternating`)."""
 
 RAMP = 0.8
-"""Share of a training in which lambda3 grows from 0 to what it is (`Alternating`)."""
+"""Share of a training after which lambda3 is what it is: it grows from 0 as soon as W moves (`Alternating`)."""
 
 
 @dataclass
@@ -92,16 +95,17 @@ class Alternating:
     length for every entry, while the prox that follows them takes off eta * lambda from all alike: they settle where
     eq. 3 is not at its least.
 
-    Two things change as training goes on. The encoder's learning rate makes one cycle (`WARM_UP`). And lambda3 grows
-    from 0 to what it is (`RAMP`): the group lasso would switch off for good, in the first updates, factors whose
-    scores mean nothing yet.
+    Three things change as training goes on. The encoder's learning rate makes one cycle (`WARM_UP`). W is held
+    (`HOLD`) until the scores are those of the gene sets W began as: were it moved by the first, random scores, chance
+    would decide which of several nested sets takes a programme, another one with every seed. And lambda3 grows from 0
+    to what it is (`RAMP`): the group lasso would switch off for good factors whose scores mean nothing yet.
 
     Takes and does what `Together` does.
     """
 
     def __init__(self, network: Network, weights: Tensor, settings: dict[str, Any], n_updates: int):
         self.network, self.weights, self.settings = network, weights, settings
-        self.n_updates, self.done = n_updates, 0
+        self.n_updates, self.done, self.held = n_updates, 0, int(HOLD * n_updates)
         others = [p for p in network.parameters() if p is not network.loadings]
         eta = settings["learning_rate"]
         self.optimizer = torch.optim.Adam(others, lr=eta, fused=True)
@@ -118,8 +122,9 @@ class Alternating:
         terms = gram_terms(target, scores, W, self.settings["lambda0"])
         self.optimizer.zero_grad()
         terms.sum().backward()
-        strength = min(1, self.done / (RAMP * self.n_updates))
-        W.copy_(self.descend(W, scores.detach(), target.detach(), strength * self.settings["lambda3"]))
+        if self.done >= self.held:
+            strength = min(1, (self.done - self.held) / (RAMP * self.n_updates - self.held))
+            W.copy_(self.descend(W, scores.detach(), target.detach(), strength * self.settings["lambda3"]))
         self.optimizer.step()
         self.schedule.step()
         self.done += 1
