@@ -1,6 +1,6 @@
 # The commands of the README. Everything is set up on first use; nothing is installed outside .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help run paper paper-subset scaling bench million check-dataset test lint clean
+.PHONY: help run paper paper-subset scaling bench million check-dataset test lint lock clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,12 +24,8 @@ $(VENV)/.factorbench: $(PINS)
 	@sh envs/install.sh $(VENV)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.factorbench envs/test.txt
-	@sh envs/install.sh $(VENV) test
-	@touch $@
-
-$(VENV)/.bench: $(VENV)/.factorbench envs/bench.txt
-	@sh envs/install.sh $(VENV) bench
+$(VENV)/.%: envs/%.txt $(VENV)/.factorbench
+	@sh envs/install.sh $(VENV) $*
 	@touch $@
 
 run: $(VENV)/.factorbench ## the benchmark: data, runs, tables, figures, results/report.html
@@ -72,6 +68,9 @@ lint: $(VENV)/.test ## formatting and lint of code and workflow, dry run of ever
 	@$(BIN)/snakemake --lint
 	@for preset in config.yaml $(wildcard workflow/presets/*.yaml); do \
 	  echo "dry run: $$preset"; $(BIN)/snakemake -n --quiet all --configfile $$preset || exit 1; done
+
+lock: $(VENV)/.lock ## refresh the pins of every environment: the newest packages that fit together
+	@$(BIN)/python envs/lock.py
 
 clean: ## remove what the workflow made, but for downloads
 	rm -rf results/* .snakemake

@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh VENV [test|bench]: make a virtual environment from the pins beside this file, every package exact and checked by
-# hash; with a name, add to one that is there what tests, or the benchmark, need beyond it.
+# install.sh VENV [NAME]: make a virtual environment from the pins beside this file, every package exact and checked by hash;
+# with a name (test, bench, ...), add to one that is there what NAME.txt pins beyond it.
 #
 # PYTHON       the Python 3.11 to use (default: python3.11, python3 or python, the first that is one)
 # TORCH_INDEX  index to take torch from (default: pip's own). The registry's Linux build brings CUDA; for the much smaller

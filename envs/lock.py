@@ -1,6 +1,6 @@
-"""Turn what we ask for (*.in) into pins: every package exact, with hashes. Needs `uv` on the path.
+"""Turn what we ask for (*.in) into pins: every package exact and the newest that fits, with hashes.
 
-``python envs/lock.py`` writes, beside itself:
+``make lock`` has this done with the `uv` that ``lock.txt`` pins. It writes, beside itself:
 
 factorbench.txt
     everything but torch, with the hashes of every file the registry has for that version;
@@ -11,11 +11,12 @@ torch.txt
     which build is wanted depends on the machine;
 torch-cuda.txt
     what the registry's Linux build of torch needs beside, installed only with that build;
-test.txt, bench.txt
-    what tests, and the benchmark, need beyond the above;
+test.txt and one more for each other ``.in``
+    what tests, say, need beyond the above;
 factorbench.yaml
     the same pins for conda.
 
+``python envs/lock.py NAME ...`` writes only these of the last but one kind, and leaves what is pinned as it is;
 ``python envs/lock.py --yaml`` writes only the last, from the others.
 """
 
@@ -39,7 +40,7 @@ def entries(text: str) -> list[str]:
 
 
 def compile_pins(source: Path, *more: str) -> list[str]:
-    command = ["uv", "pip", "compile", "--quiet", "--upgrade", "--python-version", "3.11"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--python-version", "3.11"]
     command += ["--python-platform", "x86_64-manylinux_2_28", "--generate-hashes", "--no-annotate", "--no-header"]
     command += ["--no-emit-index-url", "--no-emit-find-links", *more, str(source)]
     return entries(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -74,31 +75,44 @@ def conda_yaml() -> str:
     return HEADER.format("factorbench.txt, torch.txt and torch-cuda.txt") + "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    if "--yaml" not in sys.argv:
-        pins = compile_pins(HERE / "factorbench.in")
-        (torch,) = [pin for pin in pins if pin.startswith("torch==")]
-        cpu = cpu_build_hash(torch.split()[0])
-        old = (HERE / "torch.txt").read_text() if (HERE / "torch.txt").exists() else ""
-        same_version = torch.split()[0] in old
-        known = set(re.findall(r"sha256:[0-9a-f]{64}", torch))
-        extra = {cpu} - {None} if cpu else set(re.findall(r"sha256:[0-9a-f]{64}", old)) if same_version else set()
-        torch += "".join(f" \\\n    --hash={digest}" for digest in sorted(extra - known))
-        write("torch.txt", "factorbench.in", [torch])
-        write("torch-cuda.txt", "factorbench.in", [pin for pin in pins if CUDA.match(pin)])
-        write("build.txt", "factorbench.in", [pin for pin in pins if pin.startswith("setuptools==")])
-        write(
-            "factorbench.txt", "factorbench.in", [p for p in pins if not CUDA.match(p) and not p.startswith("torch==")]
-        )
-        mine = {pin.split("==")[0] for pin in pins}
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-            constraints.write("\n".join(pin.split()[0] for pin in pins))
-            constraints.flush()
-            for name in ("test", "bench"):
-                more = compile_pins(HERE / f"{name}.in", "--constraint", constraints.name)
-                write(f"{name}.txt", f"{name}.in", [pin for pin in more if pin.split("==")[0] not in mine])
+def lock_all() -> None:
+    """Pin anew what the workflow needs."""
+    pins = compile_pins(HERE / "factorbench.in")
+    (torch,) = [pin for pin in pins if pin.startswith("torch==")]
+    cpu = cpu_build_hash(torch.split()[0])
+    old = (HERE / "torch.txt").read_text() if (HERE / "torch.txt").exists() else ""
+    same_version = torch.split()[0] in old
+    known = set(re.findall(r"sha256:[0-9a-f]{64}", torch))
+    extra = {cpu} - {None} if cpu else set(re.findall(r"sha256:[0-9a-f]{64}", old)) if same_version else set()
+    torch += "".join(f" \\\n    --hash={digest}" for digest in sorted(extra - known))
+    write("torch.txt", "factorbench.in", [torch])
+    write("torch-cuda.txt", "factorbench.in", [pin for pin in pins if CUDA.match(pin)])
+    write("build.txt", "factorbench.in", [pin for pin in pins if pin.startswith("setuptools==")])
+    write("factorbench.txt", "factorbench.in", [p for p in pins if not CUDA.match(p) and not p.startswith("torch==")])
     (HERE / "factorbench.yaml").write_text(conda_yaml())
 
 
+def lock_more(names: list[str]) -> None:
+    """Pin anew what each of ``names`` needs beyond the workflow, with the versions that the workflow is pinned to."""
+    pinned = "".join((HERE / f"{name}.txt").read_text() for name in ("factorbench", "torch", "torch-cuda"))
+    pins = [entry.split()[0] for entry in entries(pinned)]
+    mine = {pin.split("==")[0] for pin in pins}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("\n".join(pins))
+        constraints.flush()
+        for name in names:
+            more = compile_pins(HERE / f"{name}.in", "--constraint", constraints.name)
+            write(f"{name}.txt", f"{name}.in", [pin for pin in more if pin.split("==")[0] not in mine])
+
+
+def main(names: list[str]) -> None:
+    if names == ["--yaml"]:
+        (HERE / "factorbench.yaml").write_text(conda_yaml())
+        return
+    if not names:
+        lock_all()
+    lock_more(names or sorted(path.stem for path in HERE.glob("*.in") if path.stem != "factorbench"))
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

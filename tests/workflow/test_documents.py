@@ -1,0 +1,161 @@
+"""Documents and code cannot drift: the commands of the README are run, its code too, and every setting is explained."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from factorbench import registry, schema
+
+from tests.planted import ROOT
+from tests.workflow.conftest import Bench
+
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOO_LONG = ("test", "lint", "bench", "million", "slurm-test", "lock")
+"""Targets that are shown by ``make -n`` only; those that run Snakemake are planned, with the config that they name."""
+
+
+def commands(text):
+    """Commands of the ``sh`` blocks, without their comments."""
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    return [stripped for line in lines if (stripped := re.sub(r"\s+#.*", "", line).strip())]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Have ``.venv`` in ``folder`` be the environment that the tests run in, all of it made."""
+    (folder / ".venv").mkdir(exist_ok=True)
+    (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    for made in ("factorbench", "test", "bench", "slurm", "lock"):
+        (folder / ".venv" / f".{made}").touch()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MAKEFLAGS")} | {"PATH": path}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """The project as it is given to a user."""
+    folder = Bench(tmp_path_factory.mktemp("fresh")).folder
+    for part in ("Makefile", "bench", "tests", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, folder / part)
+    return folder, environment(folder)
+
+
+@pytest.fixture(scope="module")
+def used(finished, tmp_path_factory):
+    """The planted benchmark when it is done, in a copy."""
+    folder = tmp_path_factory.mktemp("used") / "project"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    return folder, environment(folder)
+
+
+@pytest.mark.parametrize(
+    "command", [c for text in DOCUMENTS for c in commands(text.read_text()) if c.startswith("make")]
+)
+def test_make_commands_of_the_documents_work(fresh, command):
+    folder, env = fresh
+    call = shlex.split(command)
+    if call[1] in TOO_LONG:
+        call.insert(1, "-n")
+    else:
+        given = [i for i, word in enumerate(call) if word.startswith("ARGS=")]
+        call = [f"{word} -n" if i in given else word for i, word in enumerate(call)]
+        call += [] if given else ["ARGS=-n"]
+    done = subprocess.run(call, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [c for text in DOCUMENTS for c in commands(text.read_text()) if re.search(r"(^|=\S+ )\.venv/bin/", c)]
+)
+def test_other_commands_of_the_documents_work(used, command):
+    folder, env = used
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_every_command_is_of_a_kind_that_is_run():
+    found = [c for text in DOCUMENTS for c in commands(text.read_text())]
+    assert len(found) > 8
+    known = ("make ", ".venv/bin/", "sbatch ", "curl ")
+    assert not [c for c in found if not c.startswith(known)]
+
+
+def test_the_replay_of_a_run_is_as_the_readme_says(used):
+    folder, env = used
+    (command,) = re.findall(r"`(PYTHONPATH=\S+ \S+ -m factorbench\.run \S+)`", README)
+    command = command.replace("/kang/", "/planted/")
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_code_of_the_readme_works(used):
+    """Its model is trained on planted data and saved; its method is one."""
+    folder, env = used
+    method, script = re.findall(r"```python\n(.*?)```", README, re.S)
+    script = script.replace("/kang/", "/planted/").replace("INTERFERON_SIGNALING", "SET_0")
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "my_model/model.safetensors").exists()
+    (folder / "workflow/scripts/factorbench/methods/mine.py").write_text(method)
+    code = "from factorbench import registry; print(registry.load('method', 'mine').SPEC.params['alpha'].default)"
+    env = env | {"PYTHONPATH": "workflow/scripts"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.stdout == "1.0\n", done.stderr
+
+
+def properties(rules, at="config"):
+    """Every key that the schema takes, with its own rules."""
+    for key in ("properties", "$defs"):
+        for name, entry in rules.get(key, {}).items():
+            if key == "properties":
+                yield f"{at}.{name}", entry
+            yield from properties(entry, f"{at}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(rules.get(key), dict):
+            yield from properties(rules[key], at)
+    for key in ("oneOf", "anyOf", "allOf"):
+        for entry in rules.get(key, []):
+            yield from properties(entry, at)
+
+
+def described(rules, entry):
+    """Whether an entry of the schema says what it is, or refers to one that does."""
+    reference = entry.get("$ref", "").rpartition("/")[2]
+    return bool(entry.get("description")) or bool(rules["$defs"].get(reference, {}).get("description"))
+
+
+@pytest.mark.parametrize("name", ["config", "claims"])
+def test_every_setting_is_explained_where_it_is_declared(name):
+    rules = schema.read(name)
+    found = dict(properties(rules, name))
+    assert len(found) > 10
+    assert not [key for key, entry in found.items() if not described(rules, entry)]
+
+
+def test_every_parameter_of_a_part_is_explained():
+    for kind in ("method", "metric", "reader"):
+        for name in registry.names(kind):
+            for key, param in registry.load(kind, name).SPEC.params.items():
+                assert len(param.doc.split()) > 1, f"{kind} {name}: {key}"
+
+
+def test_presets_and_config_set_only_what_the_schema_explains():
+    known = set(schema.read("config")["properties"])
+    for path in [ROOT / "config.yaml", *(ROOT / "workflow/presets").glob("*.yaml")]:
+        assert set(yaml.safe_load(path.read_text())) <= known, path
+
+
+def test_links_between_documents_lead_somewhere():
+    for path in (*DOCUMENTS, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"):
+        for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", path.read_text()):
+            if "://" not in link:
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
