@@ -130,7 +130,7 @@ def properties(rules, at="config"):
 def described(rules, entry):
     """Whether an entry of the schema says what it is, or refers to one that does."""
     reference = entry.get("$ref", "").rpartition("/")[2]
-    return bool(entry.get("description")) or bool(rules["$defs"].get(reference, {}).get("description"))
+    return bool(entry.get("description")) or bool(rules.get("$defs", {}).get(reference, {}).get("description"))
 
 
 @pytest.mark.parametrize("name", ["config", "claims"])

@@ -1,8 +1,10 @@
 """The project as a whole: pins in step, every preset plans, the documents say what is true."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -22,10 +24,15 @@ def pins(name):
     return {line.split()[0]: set(re.findall(r"sha256:[0-9a-f]{64}", line)) for line in lines}
 
 
+SETS = sorted(path.stem for path in (ROOT / "envs").glob("*.in"))
+WORKFLOW = ("factorbench", "torch", "torch-cuda", "build")
+
+
 def test_every_package_is_exact_and_hashed():
-    for name in ("factorbench.txt", "torch.txt", "torch-cuda.txt", "test.txt", "build.txt"):
-        assert pins(name)
-        for pin, hashes in pins(name).items():
+    for path in (ROOT / "envs").glob("*.txt"):
+        assert pins(path.name)
+        assert "://" not in path.read_text(), f"{path.name}: an address of a registry"
+        for pin, hashes in pins(path.name).items():
             assert re.fullmatch(r"[\w.-]+==[\w.!+]+", pin)
             assert hashes, pin
 
@@ -35,19 +42,47 @@ def test_conda_has_the_same_pins():
     (packages,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     conda = {line.split()[0]: set(re.findall(r"sha256:[0-9a-f]{64}", line)) for line in packages}
     assert conda == pins("factorbench.txt") | pins("torch.txt") | pins("torch-cuda.txt")
-    assert "python=3.11" in environment["dependencies"]
 
 
-def test_what_is_asked_for_is_pinned():
-    pinned = pins("factorbench.txt") | pins("torch.txt") | pins("test.txt")
-    names = {pin.split("==")[0] for pin in pinned}
-    for name in ("factorbench.in", "test.in"):
-        for line in (ROOT / "envs" / name).read_text().splitlines():
-            wanted = re.match(r"[\w.-]+", line.split("#")[0])
-            if wanted:
-                assert wanted.group().lower() in names
-            if "==" in line.split("#")[0]:
-                assert line.split("#")[0].strip() in pinned
+def test_one_python_everywhere():
+    """In pyproject, the conda file, the installer and the resolver."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["project"]["requires-python"]).groups()
+    assert int(high) == int(low) + 1
+    assert project["tool"]["ruff"]["target-version"] == f"py3{low}"
+    assert f"python=3.{low}" in yaml.safe_load((ROOT / "envs/factorbench.yaml").read_text())["dependencies"]
+    assert f"(3, {low})" in (ROOT / "envs/install.sh").read_text()
+    assert f'"--python-version", "3.{low}"' in (ROOT / "envs/lock.py").read_text()
+    assert f"Python 3.{low}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_what_is_asked_for_is_pinned_once(name):
+    """What every ``.in`` asks for, and nothing that the workflow pins to another version."""
+    own = {} if name == "factorbench" else pins(f"{name}.txt")
+    workflow = {pin: hashes for part in WORKFLOW for pin, hashes in pins(f"{part}.txt").items()}
+    names = {pin.split("==")[0] for pin in workflow | own}
+    for line in (ROOT / "envs" / f"{name}.in").read_text().splitlines():
+        wanted = re.match(r"[\w.-]+", line.split("#")[0])
+        if wanted:
+            assert wanted.group().lower() in names
+        if "==" in line.split("#")[0]:
+            assert line.split("#")[0].strip() in workflow | own
+    assert not {pin.split("==")[0] for pin in own} & {pin.split("==")[0] for pin in workflow}
+
+
+def test_all_that_is_asked_for_is_what_the_code_imports():
+    """Packages that the workflow imports stand in factorbench.in, so that `make lock` cannot lose them."""
+    asked = {
+        re.match(r"[\w.-]+", line).group().lower()
+        for line in (ROOT / "envs/factorbench.in").read_text().splitlines()
+        if re.match(r"[\w.-]+", line)
+    }
+    packages = importlib.metadata.packages_distributions()
+    for path in sorted((ROOT / "workflow").rglob("*.py")):
+        for found in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.M):
+            owners = {owner.lower() for owner in packages.get(found, ())} - {"factorbench"}
+            assert not owners or owners & asked or found in sys.stdlib_module_names, f"{path.name}: {found}"
 
 
 def snakemake(*arguments):
