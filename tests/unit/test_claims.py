@@ -196,6 +196,44 @@ def test_the_interval_of_ratios_is_that_of_their_logarithms():
     )
 
 
+def on_two_machines(world, moved):
+    """Every run on a new machine, but those ``moved`` (method, seed), which were on one ten times slower."""
+    for record in world.runs:
+        old = (record["method"], record["seed"]) in moved
+        record["host"] = "old" if old else "new"
+        record["fit_seconds"] *= 10 if old else 1
+    return verdict(world)
+
+
+def test_times_of_two_machines_are_never_compared():
+    claim = by_id("runtime_kang")
+    ((_, settings),) = claim["test"].items()
+    method, reference = settings["method"], settings["reference"]
+    alone = verdict(World(claim, "kang", holds=True))
+    row = on_two_machines(World(claim, "kang", holds=True), {(method, 1), (reference, 1)})
+    assert row["value"] == pytest.approx(alone["value"])  # both of seed 1 on the old one: its ratio holds
+    row = on_two_machines(World(claim, "kang", holds=True), {(method, 1)})
+    assert (row["seeds"], f"{method}/1" in row["runs"]) == (4, False)
+    assert "without seed 1: the two were made on different machines" in row["details"]
+    assert row["value"] == pytest.approx(alone["value"], rel=0.01)
+    row = on_two_machines(World(claim, "kang", holds=False), {(method, seed) for seed in SEEDS})
+    assert row["verdict"] == "not tested"
+    assert "were made on different machines" in row["why"]
+
+
+def test_growth_is_that_on_one_machine():
+    claim = next(claim for claim in ALL if "time_grows" in claim["test"])
+    ((_, settings),) = claim["test"].items()
+    world = World(claim, claim["dataset"], holds=False)
+    alone = verdict(world)
+    for record in world.runs:  # the largest data, on a machine where the method is ten times slower
+        record["host"] = "old" if record["n_cells"] == 13_000 and record["method"] == settings["method"] else "new"
+        record["fit_seconds"] *= 10 if record["host"] == "old" else 1
+    row = verdict(world)
+    assert (alone["verdict"], row["verdict"]) == ("not reproduced", "not tested")
+    assert "finished on 2 sizes of these data at one number of terms on one machine" in row["why"]
+
+
 def test_two_seeds_decide_without_an_interval_and_say_so():
     world = World(by_id("stimulated_cells"), "kang", holds=True)
     world.scores = [row for row in world.scores if row["seed"] < 2]

@@ -280,6 +280,21 @@ def test_runtime_draws_every_timed_run_and_marks_those_that_were_stopped():
     assert "authors' machine" not in written
 
 
+def test_runtime_of_several_machines_is_a_row_each_and_says_so():
+    made = [("ae", "old", 20.0), ("ae", "new", 2.0), ("slow", "old", 600.0)]
+    runs = tables.runs_table([toy.run(method=m, seed=s, host=h, seconds=t) for s, (m, h, t) in enumerate(made)])
+    given = {"runs": runs, "runtime": tables.runtime_table(runs, "ae", toy.config()["datasets"])}
+    figure = runtime.plot(given, {"datasets": ["toy"]}, toy.config())
+    labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert labels == ["Interpretable AE\nold", "Interpretable AE\nnew", "Slow model\nold"]
+    np.testing.assert_allclose([line.get_xdata()[0] * 60 for line in drawn(figure, "median")], [20, 2, 600])
+    points = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets())]
+    assert sorted(np.concatenate(points)[:, 1].round()) == [0, 1, 2]
+    assert "Runs made on 2 machines; ratios are within a machine." in texts(figure)
+    assert "20 s (1×)" in texts(figure)
+    assert clashes(figure) == []
+
+
 def test_runtime_marks_published_times_as_those_of_another_machine():
     runs = tables.runs_table([toy.run(), toy.run(method="slow", seconds=60.0), toy.run(method="pca")])
     runtimes = tables.runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"slow": 2203.0}})

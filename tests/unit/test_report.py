@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import claims, compare, contracts, findings, report, scaling, tables, words
+from factorbench import claims, compare, contracts, findings, report, scaling, summary, tables, words
 from factorbench.metrics import relevance, separation
 
 from tests.unit import metric_fixtures as toy
@@ -216,6 +216,49 @@ def claim(**more):
     row |= {"taken_as": "a difference above <0>", "why": "claimed above 0", "discussion": "It is so. It was so."}
     row |= {"dataset": "toy", "missing": None}
     return row | more
+
+
+def on(machines, world):
+    """``world`` with the runs of each seed made on another of ``machines``, the second ten times slower."""
+    folder, runs, scores = world
+    return (
+        folder,
+        [
+            {**run, "host": machines[run["seed"] % 2], "fit_seconds": run["fit_seconds"] * 10 ** (run["seed"] % 2)}
+            for run in runs
+        ],
+        scores,
+    )
+
+
+def test_several_machines_are_told_and_never_compared(world, tmp_path):
+    text = Page(page(on(["new", "old"], world), tmp_path)[0]).text
+    assert "Runs of this dataset were made on 2 machines; ratios are within a machine." in text
+    assert "Ratios are to Interpretable AE on the same dataset and machine" in text
+    assert "Interpretable AE old 5 1 ok" in text
+    assert "new: Quick 1, cpu, 1 thread: 4 runs" in text
+    assert "Made on new, old by factorbench" in text
+    # Seeds 0 and 2 are new (2 s and 4 s, 100 s and at least 102 s), seed 1 is old (30 s, 1,010 s): medians of all are
+    # 4 s and at least 102 s.
+    assert "34× the time of Interpretable AE is what Slow model needs" in text
+    assert "(Toy cells) on new: at least 1.7 min against 3 s, medians." in text
+
+
+def test_one_machine_is_not_told_of_as_several(world, tmp_path):
+    text = Page(page(world, tmp_path)[0]).text
+    assert "machines; ratios" not in text
+    assert "on the same dataset, nothing in these tables" in text
+    assert "Made on node by factorbench aaaaaaaaaaaa (with local changes). Config, every package" in text
+
+
+def test_the_summary_names_machines_where_there_are_several(world, tmp_path):
+    for machines in (["node", "node"], ["new", "old"]):
+        (tmp_path / "tables").mkdir(exist_ok=True)
+        page(on(machines, world), tmp_path / "tables")
+        (tmp_path / "report.html").touch()
+        said = summary.summary(tmp_path)
+        assert ("runs were made on 2 machines; ratios are within a machine" in said) == (machines[0] != machines[1])
+        assert ("machine" in said.splitlines()[0]) == (machines[0] != machines[1])
 
 
 def test_claims_that_fail_are_as_plain_as_those_that_hold(world, tmp_path):

@@ -158,6 +158,60 @@ def test_a_run_of_one_iteration_says_nothing_of_their_cost():
     assert row["lower"] == row["ran"]
 
 
+# ------------------------------------------------------------------------------------------------------------ machines
+
+
+def elsewhere(runs, chosen, factor=10.0):
+    """``runs`` with those ``chosen`` made on a machine that is ``factor`` times slower."""
+    slower = {key: runs[key].astype(float) * np.where(chosen, factor, 1.0) for key in ("fit_seconds", "start_seconds")}
+    return runs.assign(host=np.where(chosen, "old", "new"), **slower)
+
+
+def test_runs_of_two_machines_follow_no_one_law(tmp_path):
+    runs, terms, config = study()
+    mixed = elsewhere(runs, (runs["n_cells"] > 2000) & (runs["method"] == "ae"))
+    made = found(mixed, terms, config, tmp_path)
+    law = law_of(made, "ae", "fit")
+    assert law["reason"] == scaling.SEVERAL_HOSTS
+    assert np.isnan(law["cells_exponent"])
+    assert law_of(made, "slow", "iteration")["cells_exponent"] == pytest.approx(1, rel=1e-5)
+    figure = plot_scaling.plot(made, {"dataset": "toy", "title": "Growth"}, config)
+    assert f"Interpretable AE: no law, {scaling.SEVERAL_HOSTS}" in texts(figure)
+    assert "Runs made on 2 machines; ratios are within a machine." in texts(figure)
+
+
+def test_ratios_of_full_times_are_within_a_machine(world, tmp_path):
+    runs, terms, config = study()
+    both = pd.concat([elsewhere(runs, False), elsewhere(runs, True)], ignore_index=True)
+    full = found(both, terms, config, tmp_path)["full_time"].set_index(["dataset", "method", "host"])
+    one = world[2]["full_time"].set_index(["dataset", "method"])
+    at = (name(13_576, 130), "slow")
+    for host in ("new", "old"):
+        for column in ("ratio_lower", "ratio_upper", "converged"):
+            assert full.loc[(*at, host), column] == pytest.approx(one.loc[at, column], rel=1e-5)
+    assert full.loc[(*at, "old"), "seconds"] == pytest.approx(10 * one.loc[at, "seconds"], rel=1e-5)
+    apart = elsewhere(runs, runs["method"] == "ae")
+    full = found(apart, terms, config, tmp_path)["full_time"]
+    assert full[["ratio_lower", "ratio_upper"]].isna().all(axis=None)
+    assert findings.scaling_answers(full, config) == []
+
+
+def test_answers_of_two_machines_name_them(tmp_path):
+    runs, terms, config = study()
+    config["report"]["paper_minutes"] = {}
+    both = pd.concat([elsewhere(runs, False), elsewhere(runs, True)], ignore_index=True)
+    full = found(both, terms, config, tmp_path)["full_time"]
+    answers = findings.scaling_answers(full, config)
+    for host in ("new", "old"):
+        assert sum(f"130 terms on {host}: " in answer["text"] for answer in answers) == 2
+    alone = findings.scaling_answers(full[full["host"] == "new"], config)
+    assert [a["figure"] for a in answers] == [a["figure"] for a in [*alone, *alone]]
+    np.testing.assert_allclose(scaling.reassociated(both)["factor"], 4)
+    assert " terms on old an iteration of " in " ".join(findings.code_facts(full, both, config))
+    apart = elsewhere(runs, runs["method"] == "slow")
+    assert scaling.reassociated(apart).empty
+
+
 # ------------------------------------------------------------------------------------------------------- extrapolation
 
 

@@ -90,6 +90,32 @@ def test_no_ratio_to_a_reference_that_was_stopped(through):
     assert table["ratio"].isna().all()
 
 
+def test_machines_are_rows_and_ratios_are_within_one(through):
+    """The old machine needs ten times as long: a ratio across the two would be 3 or 300 instead of 30."""
+    made = [
+        ("ae", "old", 20.0),
+        ("ae", "new", 2.0),
+        ("slow", "old", 600.0),
+        ("slow", "new", 60.0),
+        ("pca", "else", 1.0),
+    ]
+    runs = [toy.run(method=m, seed=s, host=h, processor=f"{h} 1", seconds=t) for s, (m, h, t) in enumerate(made)]
+    table = tables.runtime_table(through(tables.runs_table(runs)), "ae", {"toy": {}})
+    table = table.set_index(["method", "host"])
+    assert list(table.index) == [(m, h) for m, h, _ in made]
+    assert table["ratio"].tolist()[:4] == [1, 1, 30, 30]
+    assert np.isnan(table.loc[("pca", "else"), "ratio"])
+    assert table["seconds"].tolist() == [t for *_, t in made]
+    assert table.loc[("slow", "new"), "processor"] == "new 1"
+    assert tables.several_hosts(table.reset_index()) == "made on 3 machines; ratios are within a machine"
+
+
+def test_a_machine_without_a_name_is_one_machine(through):
+    runs = through(tables.runs_table([toy.run(host=""), toy.run(method="slow", host="", seconds=60.0)]))
+    assert tables.runtime_table(runs, "ae", {"toy": {}})["ratio"].tolist() == [1, 30]
+    assert tables.several_hosts(runs) == ""
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

@@ -108,8 +108,8 @@ def common(*by_seed: dict[int, float]) -> list[int]:
 
 
 def time_ratio(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
-    """Seconds of ``method`` over seconds of ``reference``, seed by seed."""
-    seconds, stopped = {}, False
+    """Seconds of ``method`` over seconds of ``reference``, seed by seed, where both were made on one machine."""
+    seconds, places, stopped = {}, {}, False
     for key in ("method", "reference"):
         rows = runs_of(results, dataset, settings[key], results["runs"])
         rows = rows[rows["status"].isin(tables.TIMED)]
@@ -120,13 +120,19 @@ def time_ratio(results: Table, dataset: str, settings: dict[str, Any], claim: An
             raise NotTested(f"{settings[key]} was stopped, so that its own time is not known")
         stopped |= bool(cut)
         seconds[key] = dict(zip(rows["seed"].astype(int), rows["fit_seconds"].astype(float), strict=True))
-    seeds = common(*seconds.values())
+        places[key] = dict(zip(rows["seed"].astype(int), tables.hosts(rows), strict=True))
+    both = common(*seconds.values())
+    seeds = [s for s in both if places["method"][s] == places["reference"][s]]
+    if not seeds:
+        raise NotTested(f"{settings['method']} and {settings['reference']} were made on different machines")
+    apart = ", ".join(str(s) for s in both if s not in seeds)
     means = {key: np.mean([found[s] for s in seeds]) for key, found in seconds.items()}
     return Evidence(
         f"ratio of the time of {settings['method']} to that of {settings['reference']}",
         {s: seconds["method"][s] / seconds["reference"][s] for s in seeds},
         [(settings[key], s) for key in ("method", "reference") for s in seeds],
-        [f"{settings[key]} {means[key] / 60:.2f} min" for key in means],
+        [f"{settings[key]} {means[key] / 60:.2f} min" for key in means]
+        + ([f"without seed {apart}: the two were made on different machines"] if apart else []),
         unit="times",
         at_least=stopped,
     )
@@ -309,29 +315,31 @@ def new_cells(results: Table, dataset: str, settings: dict[str, Any], claim: Any
 def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """Slope of log(ratio of times) by log(cells) over the sizes of a dataset on which both finished, seed by seed.
 
-    The sizes are those at one number of terms, the one with the most of them. Runs that were stopped are left out: how
-    long they would have taken is not known. Below three seeds the interval is that of the fitted exponent.
+    The sizes are those at one number of terms and on one machine, where there are most of them. Runs that were stopped
+    are left out: how long they would have taken is not known. Below three seeds the interval is that of the fitted
+    exponent.
     """
     method, reference = settings["method"], settings["reference"]
-    datasets, runs = config["datasets"], results["runs"]
+    datasets, runs = config["datasets"], results["runs"].assign(host=tables.hosts(results["runs"]))
     family = [name for name in runs["dataset"].unique() if dataset in tables.ancestry(name, datasets)]
     family = [name for name in family if not datasets[name].get("hold_out")]
     runs = runs[runs["dataset"].isin(family) & runs["method"].isin([method, reference]) & (runs["n_factors"] > 0)]
     ok = runs[runs["status"] == "ok"]
-    seconds = ok.pivot_table(index=["seed", "dataset"], columns="method", values="fit_seconds")
+    seconds = ok.pivot_table(index=["seed", "dataset", "host"], columns="method", values="fit_seconds")
     if not {method, reference} <= set(seconds.columns):
         stopped = _stopped(runs[runs["method"] == method], None)
         raise NotTested("; ".join(["not both methods finished on any of its sizes", *stopped]))
     ratio = (seconds[method].astype(float) / seconds[reference].astype(float)).dropna().rename("ratio").reset_index()
     size = ok[ok["method"] == reference].groupby("dataset")[["n_cells", "n_factors"]].max()
     ratio = ratio.join(size, on="dataset")
-    sizes = ratio.groupby("n_factors")["n_cells"].nunique()
+    sizes = ratio.groupby(["n_factors", "host"])["n_cells"].nunique()
     most = 0 if sizes.empty else int(sizes.max())
-    terms = None if sizes.empty else sizes[sizes == most].index.max()
-    ratio = ratio[ratio["n_factors"] == terms].sort_values("n_cells")
+    terms, host = (None, None) if sizes.empty else sizes[sizes == most].index.max()
+    ratio = ratio[(ratio["n_factors"] == terms) & (ratio["host"] == host)].sort_values("n_cells")
     stopped = _stopped(runs[runs["method"] == method], terms)
     if most < scaling.SIZES:
         many = f"{most} size{'s'[: most != 1]} of these data at one number of terms"
+        many += " on one machine" if tables.several_hosts(ok) else ""
         raise NotTested("; ".join([f"both methods finished on {many}, {scaling.SIZES} are needed", *stopped]))
     found = {int(seed): rows for seed, rows in ratio.groupby("seed") if rows["n_cells"].nunique() >= scaling.SIZES}
     slopes = {s: float(np.polyfit(np.log(rows["n_cells"]), np.log(rows["ratio"]), 1)[0]) for s, rows in found.items()}
@@ -341,6 +349,7 @@ def time_grows(results: Table, dataset: str, settings: dict[str, Any], claim: An
     cells = ratio["n_cells"].drop_duplicates()
     few = len(slopes) < 3
     details = [f"at {terms:.0f} terms and {', '.join(f'{n:,}' for n in cells)} cells"]
+    details += [f"on the machine {host}"] if tables.several_hosts(ok) else []
     details += ["the interval is that of the fitted exponent, not one over seeds"] if few else []
     return Evidence(
         f"exponent of the growth with cells of the ratio of times, {method} over {reference}",
@@ -360,6 +369,8 @@ def _stopped(runs: pd.DataFrame, terms: float | None) -> list[str]:
     method, cells = cut["method"].iloc[0], ", ".join(f"{n:,}" for n in sorted(cut["n_cells"].unique()))
     clauses = [f"{method} was stopped on {cells} cells, where its time is not known"]
     iterating = scaling.of_iterations(runs[runs["n_factors"] == (cut["n_factors"].max() if terms is None else terms)])
+    if tables.several_hosts(iterating):
+        return clauses
     law = scaling.power_law(iterating["n_cells"], iterating["n_factors"], iterating["iteration_seconds"])
     if np.isfinite(law["cells_exponent"]):
         lower, upper = law["cells_lower"], law["cells_upper"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,7 @@ def new_cells(
 
 
 SPLITS = ("held_out", "seen")
+UNNAMED = "a machine without a name"
 
 
 def _median(rows: pd.DataFrame) -> float | None:
@@ -199,21 +201,27 @@ def separation_answers(board: dict[str, Any]) -> list[dict[str, str]]:
 def time_answers(
     runtime: pd.DataFrame, config: dict[str, Any], datasets: dict[str, dict[str, Any]]
 ) -> list[dict[str, str]]:
-    """For each dataset the model farthest in time from the reference, by a factor of two or more; no controls."""
+    """For each dataset the model farthest in time from the reference, by a factor of two or more; no controls.
+
+    Where runs were made on several machines, both are of one of them, and it is named.
+    """
     reference = config["report"]["reference"]
-    titles, answers = titles_of(config), []
+    titles, answers, where = titles_of(config), [], on_host(runtime)
+    runtime = runtime.assign(host=tables.hosts(runtime))
     for dataset, rows in runtime[~runtime["method"].isin(controls(config))].groupby("dataset", sort=False):
         own = rows[rows["method"] == reference]
         others = rows[(rows["method"] != reference) & (np.log2(rows["ratio"].astype(float)).abs() >= 1)]
         if own.empty or others.empty:
             continue
         other = others.loc[np.log2(others["ratio"].astype(float)).abs().idxmax()]
+        own = own[own["host"] == other["host"]]
         least = "at least " if other["bound"] == "at least" else ""
         answers.append(
             {
                 "figure": ("≥ " if least else "") + times(other["ratio"]),
                 "text": f"the time of {titles[reference]} is what {titles[other['method']]} needs on the same "
-                f"{other['cells']:,} cells and {other['genes']:,} genes ({datasets[dataset]['title']}): "
+                f"{other['cells']:,} cells and {other['genes']:,} genes ({datasets[dataset]['title']})"
+                f"{where(other['host'])}: "
                 f"{least}{duration(other['seconds'])} against {duration(own['seconds'].iloc[0])}, medians. "
                 f"How its runs ended: {other['statuses']}"
                 + (f"; converged: {other['converged']}." if isinstance(other["converged"], str) else "."),
@@ -264,12 +272,12 @@ def scaling_answers(full: pd.DataFrame, config: dict[str, Any]) -> list[dict[str
 
     ``full`` is the table of `scaling.full_times`.
     """
-    reference, titles = config["report"]["reference"], titles_of(config)
+    reference, titles, where = config["report"]["reference"], titles_of(config), on_host(full)
     answers = []
     for rows in at_largest(full):
-        own = rows[(rows["method"] == reference) & (rows["how"] == "measured")]
-        others = rows[~rows["method"].isin([reference, *controls(config)])]
-        for row in others.to_dict("records") if len(own) else ():
+        measured = rows[(rows["method"] == reference) & (rows["how"] == "measured")].set_index("host")
+        others = rows[rows["host"].isin(measured.index) & ~rows["method"].isin([reference, *controls(config)])]
+        for row in others.to_dict("records"):
             time, why = f"{duration(row['ran'])} (measured)", ""
             if row["how"] == "stopped":
                 time, why = f"at least {duration(row['lower'])}", f" Nothing is extrapolated: {row['reason']}."
@@ -284,8 +292,8 @@ def scaling_answers(full: pd.DataFrame, config: dict[str, Any]) -> list[dict[str
                 {
                     "figure": between(row["ratio_lower"], row["ratio_upper"]),
                     "text": f"the time of {titles[reference]} is what {titles[row['method']]} needs on "
-                    f"{row['cells']:,} cells, {row['genes']:,} genes and {row['terms']} terms: {time} against "
-                    f"{duration(own['seconds'].iloc[0])} (measured).{why}",
+                    f"{row['cells']:,} cells, {row['genes']:,} genes and {row['terms']} terms{where(row['host'])}: "
+                    f"{time} against {duration(measured.loc[row['host'], 'seconds'])} (measured).{why}",
                 }
             )
     return answers
@@ -293,7 +301,8 @@ def scaling_answers(full: pd.DataFrame, config: dict[str, Any]) -> list[dict[str
 
 def at_largest(full: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of `scaling.full_times` on the largest dataset of each family."""
-    families = full.sort_values(["cells", "terms"], kind="stable").groupby("family", sort=False)
+    full = full.assign(host=tables.hosts(full)).sort_values(["cells", "terms"], kind="stable")
+    families = full.groupby("family", sort=False)
     return [rows[rows["dataset"] == rows["dataset"].iloc[-1]] for _, rows in families]
 
 
@@ -303,6 +312,7 @@ def code_facts(full: pd.DataFrame, runs: pd.DataFrame, config: dict[str, Any]) -
     Without a study (``full``, the table of `scaling.full_times`, is empty) on the data where that line costs most.
     """
     pairs = scaling.reassociated(runs).sort_values("seconds", kind="stable")
+    pairs = pairs.assign(where=pairs["host"].map(on_host(runs)))
     if full.empty:
         return [one_line(pair, full, config) for pair in pairs.tail(1).to_dict("records")]
     return [
@@ -315,17 +325,18 @@ def code_facts(full: pd.DataFrame, runs: pd.DataFrame, config: dict[str, Any]) -
 def one_line(pair: dict[str, Any], rows: pd.DataFrame, config: dict[str, Any]) -> str:
     """How much of the ratio of times is one product of the original that is not needed.
 
-    ``pair`` is a row of `scaling.reassociated`, ``rows`` are those of `scaling.full_times` on its dataset, if any.
+    ``pair`` is a row of `scaling.reassociated`, with ``where`` it was run in words; ``rows`` are those of
+    `scaling.full_times` on its dataset, if any.
     """
     titles, entry = titles_of(config), config["datasets"][pair["dataset"]]
     column, of = ("fit", "") if pair["finished"] else ("seconds", "an iteration of ")
     factor = pair[column] / pair[f"{column}_modified"]
     text = (
-        f"On {pair['cells']:,} cells and {pair['terms']} terms {of}{titles[pair['method']]} takes "
+        f"On {pair['cells']:,} cells and {pair['terms']} terms{pair['where']} {of}{titles[pair['method']]} takes "
         f"{duration(pair[column])}, and {duration(pair[f'{column}_modified'])} with one product re-associated, which "
         f"is the same mathematics: that one line of its code accounts for a factor of {number(factor, 2)}."
     )
-    modified = rows[rows["method"] == pair["method_modified"]]
+    modified = rows[(rows["method"] == pair["method_modified"]) & (tables.hosts(rows) == pair["host"])]
     for row in modified[modified["ratio_upper"].notna()].to_dict("records"):
         text += (
             f" Without it the ratio to {titles[config['report']['reference']]} is "
@@ -349,6 +360,11 @@ def between(lower: float, upper: float) -> str:
     if np.isnan(upper):
         return f"at least {times(lower)}"
     return times(lower) if times(lower) == times(upper) else f"{times(lower)} to {times(upper)}"
+
+
+def on_host(table: pd.DataFrame) -> Callable[[str], str]:
+    """What names the machine of a row of ``table`` in a sentence: nothing if all rows are of one."""
+    return (lambda host: f" on {host or UNNAMED}") if tables.several_hosts(table) else (lambda host: "")
 
 
 def titles_of(config: dict[str, Any]) -> dict[str, str]:

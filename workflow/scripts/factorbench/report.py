@@ -101,6 +101,8 @@ def context(
             {"name": name, **config["figures"][name], "image": data_uri(path)} for name, path in figures.items()
         ],
         "runtime": findings.by_dataset(results["runtime"], datasets),
+        "several_hosts": {name: tables.several_hosts(runs[runs["dataset"] == name]) for name in datasets},
+        "hosts": hosts(runs),
         "code": findings.code_facts(results["full_time"], runs, config),
         "laws": findings.plain(results["scaling"]),
         "absent": findings.absent(runs),
@@ -163,12 +165,20 @@ def unfinished(runs: pd.DataFrame) -> list[dict[str, Any]]:
     return rows[["dataset", "method", "seed", "status", "reason", "fit_seconds"]].to_dict("records")
 
 
+def hosts(runs: pd.DataFrame) -> list[str]:
+    """The machines that ``runs`` were made on, by name."""
+    return sorted({host or findings.UNNAMED for host in tables.hosts(runs)})
+
+
 def machines(runs: pd.DataFrame) -> list[str]:
-    """``EPYC 7B13, cpu, 2 threads: 12 runs``, one line for each combination."""
-    counts = runs.fillna({"processor": "unknown processor"}).groupby(["processor", "device", "threads"]).size()
+    """``EPYC 7B13, cpu, 2 threads: 12 runs``, one line for each combination; with the host where there are several."""
+    several = tables.several_hosts(runs)
+    runs = runs.assign(host=tables.hosts(runs)).fillna({"processor": "unknown processor"})
+    counts = runs.groupby(["host", "processor", "device", "threads"]).size()
     return [
-        f"{processor}, {device}, {plural(int(threads), 'thread')}: {plural(n, 'run')}"
-        for (processor, device, threads), n in counts.items()
+        (f"{host or findings.UNNAMED}: " if several else "")
+        + f"{processor}, {device}, {plural(int(threads), 'thread')}: {plural(n, 'run')}"
+        for (host, processor, device, threads), n in counts.items()
     ]
 
 

@@ -23,14 +23,16 @@ FEWEST = 2
 """Iterations below which a run says nothing of their cost."""
 AT = {"cells": 1000, "terms": 100}
 """Where a law says its seconds: a constant in front of powers is of one cell and one term, and means nothing."""
+SEVERAL_HOSTS = "its runs are of several machines, whose times follow no one law"
 SAME_MODEL = {"fsclvm_reassociated": "fsclvm"}
 """Methods that are another's mathematics with its operations in another order: as many iterations, of another cost."""
-LAW_COLUMNS = (
-    *("dataset", "method", "of", "runs", "sizes", "cells_exponent", "cells_lower", "cells_upper"),
-    *("terms_exponent", "terms_lower", "terms_upper", "seconds", "reason"),
+NO_LAW = dict.fromkeys(
+    ("cells_exponent", "cells_lower", "cells_upper", "terms_exponent", "terms_lower", "terms_upper", "seconds"), np.nan
 )
+LAW_COLUMNS = ("dataset", "method", "of", "runs", "sizes", *NO_LAW, "reason")
 FULL_COLUMNS = (
-    *("family", "dataset", "method", "cells", "genes", "terms", "statuses", "ran", "how", "seconds", "lower", "upper"),
+    *("family", "dataset", "method", "host", "cells", "genes", "terms", "statuses", "ran"),
+    *("how", "seconds", "lower", "upper"),
     *("iteration_seconds", "iterations_lower", "iterations_upper", "converged", "ratio_lower", "ratio_upper", "reason"),
 )
 
@@ -52,8 +54,7 @@ def power_law(cells: Any, terms: Any, seconds: Any) -> dict[str, Any]:
     """
     from scipy.stats import t
 
-    names = ("cells_exponent", "cells_lower", "cells_upper", "terms_exponent", "terms_lower", "terms_upper", "seconds")
-    law: dict[str, Any] = {**dict.fromkeys(names, np.nan), "reason": ""}
+    law: dict[str, Any] = {**NO_LAW, "reason": ""}
     given = {"cells": np.asarray(cells, float), "terms": np.asarray(terms, float)}
     n_sizes = len(np.unique(given["cells"]))
     if n_sizes < SIZES:
@@ -120,7 +121,7 @@ def laws(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame of `LAW_COLUMNS`
         One row of the ``fit``, from all runs that finished, and, of a method that was stopped, one of the
         ``iteration``, from all its runs: ``dataset`` (the family's), ``runs`` and ``sizes`` (numbers of cells) it
-        follows from, and what `power_law` says.
+        follows from, and what `power_law` says; nothing, and why, of runs that were made on several machines.
     """
     rows = []
     for (family, method), group in runs.groupby(["family", "method"], sort=False):
@@ -128,7 +129,9 @@ def laws(runs: pd.DataFrame) -> pd.DataFrame:
         if group["status"].isin(tables.STOPPED).any():
             found["iteration"] = (of_iterations(group), "iteration_seconds")
         for of, (chosen, column) in found.items():
-            law = power_law(chosen["n_cells"], chosen["terms"], chosen[column])
+            law = {**NO_LAW, "reason": SEVERAL_HOSTS}
+            if tables.hosts(chosen).nunique() < 2:
+                law = power_law(chosen["n_cells"], chosen["terms"], chosen[column])
             counts = {"runs": len(chosen), "sizes": chosen["n_cells"].nunique()}
             rows.append({"dataset": family, "method": method, "of": of, **counts, **law})
     return pd.DataFrame(rows, columns=list(LAW_COLUMNS))
@@ -139,20 +142,21 @@ def full_times(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame of `FULL_COLUMNS`, one row a dataset and method
+    DataFrame of `FULL_COLUMNS`, one row a dataset, method and host
         ``ran``: median seconds of its runs, stopped or not. ``how`` the rest was found: ``measured`` (all runs
         finished: ``seconds`` is their median, ``lower`` and ``upper`` the fastest and the slowest), ``extrapolated``
         (some were stopped: the start, and ``iteration_seconds``, the median at this size, times the median number of
-        iterations of the ``converged`` runs of the same model in the family, those that took more than were made here;
+        iterations of the ``converged`` runs of the same model in the family, on any host, those that took more than
+        were made here;
         ``lower`` and ``upper`` from the fewest and the most of both) or not at all (``stopped``: ``lower`` is how long
         it ran, ``reason`` why that is all). ``ratio_lower`` and ``ratio_upper``: the range over that of the
-        ``reference``, where the latter was measured.
+        ``reference`` on the same host, where the latter was measured.
     """
-    rows = []
+    rows, runs = [], runs.assign(host=tables.hosts(runs))
     converged = runs[(runs["status"] == "ok") & (tables.truth(runs["converged"]) == 1)]
     # The same model on the same cells with the same seed is one witness, however its operations are ordered.
     converged = converged.drop_duplicates(["family", "model", "dataset", "seed"])
-    for (family, dataset, method), group in runs.groupby(["family", "dataset", "method"], sort=False):
+    for (family, dataset, method, host), group in runs.groupby(["family", *tables.PLACE], sort=False):
         timed = group[group["status"].isin(tables.TIMED)]
         if timed.empty:
             continue
@@ -162,6 +166,7 @@ def full_times(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
                 "family": family,
                 "dataset": dataset,
                 "method": method,
+                "host": host,
                 "cells": int(group["n_cells"].max()),
                 "genes": int(group["n_genes"].max()),
                 "terms": int(group["terms"].max()),
@@ -171,9 +176,9 @@ def full_times(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows, columns=list(FULL_COLUMNS))
-    own = table[(table["method"] == reference) & (table["how"] == "measured")].set_index("dataset")
+    own = table[(table["method"] == reference) & (table["how"] == "measured")]
     for side, other in (("lower", "upper"), ("upper", "lower")):
-        ratio = table[side].astype(float) / table["dataset"].map(own[other]).astype(float)
+        ratio = table[side].astype(float) / tables.beside(table, own, other)
         table[f"ratio_{side}"] = ratio.mask(table["method"] == reference)
     return table
 
@@ -213,13 +218,13 @@ def reassociated(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row a dataset and pair that both iterated there
-        ``dataset``, ``cells``, ``terms`` (factors); ``method``, ``seconds`` (median of an iteration) and ``fit``
-        (median of the whole) of the original, and with the suffix ``_modified`` those of the other; ``finished``,
-        whether all runs of both did; ``factor``, the ratio of the seconds of an iteration.
+    DataFrame, one row a dataset, host and pair that both iterated there
+        ``dataset``, ``host``, ``cells``, ``terms`` (factors); ``method``, ``seconds`` (median of an iteration) and
+        ``fit`` (median of the whole) of the original, and with the suffix ``_modified`` those of the other;
+        ``finished``, whether all runs of both did; ``factor``, the ratio of the seconds of an iteration.
     """
-    runs = of_iterations(runs)
-    costs = runs.assign(ok=runs["status"] == "ok").groupby(["dataset", "method", "use", "params"], sort=False)
+    runs = of_iterations(runs.assign(ok=runs["status"] == "ok", host=tables.hosts(runs)))
+    costs = runs.groupby([*tables.PLACE, "use", "params"], sort=False)
     costs = costs.agg(
         cells=("n_cells", "max"),
         terms=("n_factors", "max"),
@@ -228,6 +233,7 @@ def reassociated(runs: pd.DataFrame) -> pd.DataFrame:
         finished=("ok", "all"),
     ).reset_index()
     modified = costs[costs["use"].isin(SAME_MODEL)].assign(use=lambda table: table["use"].map(SAME_MODEL))
-    pairs = costs.merge(modified, on=["dataset", "use", "params", "cells", "terms"], suffixes=("", "_modified"))
+    same = ["dataset", "host", "use", "params", "cells", "terms"]
+    pairs = costs.merge(modified, on=same, suffixes=("", "_modified"))
     both = pairs["finished"] & pairs["finished_modified"]
     return pairs.assign(finished=both, factor=pairs["seconds"] / pairs["seconds_modified"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from .contracts import read_table
+from .tables import hosts, several_hosts
 
 
 def summary(results: Path) -> str:
@@ -23,8 +24,10 @@ def summary(results: Path) -> str:
     best = separation.merge(questions, on=["dataset", "label"])
     table = runtime.merge(best[["dataset", "method", "factor", "accuracy"]], how="left", on=["dataset", "method"])
     least = (table["bound"] == "at least").map({True: ">= ", False: ""})
+    several = several_hosts(runtime)
     columns = {
         "dataset": table["dataset"] + " (" + table["cells"].astype(str) + " cells)",
+        **({"machine": hosts(table)} if several else {}),
         "method": table["method"],
         "runs": table["statuses"],
         "seconds": least + table["seconds"].map("{:.1f}".format),
@@ -35,6 +38,7 @@ def summary(results: Path) -> str:
     lines = pd.DataFrame(columns).to_string(index=False, justify="left")
     asked = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
     note = f"best factor: of all factors the one that tells best ({asked}), mean accuracy over seeds"
+    note += f"\nruns were {several}" if several else ""
     if (results / "tables" / "claims.tsv").exists():
         claims = read_table(results / "tables" / "claims.tsv")
         for verdict, names in claims.groupby("verdict", sort=False)["claim"]:

@@ -24,9 +24,11 @@ TIMED = ("ok", *STOPPED)
 """Statuses of runs whose time says something about the method."""
 RUNTIME_COLUMNS = (
     *("dataset", "extent", "method", "cells", "genes", "factors", "seeds", "ok", "converged", "statuses", "iterations"),
-    *("threads", "device", "seconds", "fastest", "slowest", "minutes", "bound", "ratio"),
+    *("threads", "device", "host", "processor", "seconds", "fastest", "slowest", "minutes", "bound", "ratio"),
     *("paper_minutes", "paper_ratio"),
 )
+PLACE = ["dataset", "method", "host"]
+"""What runs share whose times may be put together."""
 SEEDS_OF = ("dataset", "method", "metric", "factor", "label", "split")
 """What a mean over seeds is taken for."""
 
@@ -44,20 +46,31 @@ def runs_table(runs: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(plain, columns=list(RUN_KEYS))
 
 
+def hosts(runs: pd.DataFrame) -> pd.Series:
+    """The machine that each run was made on, by its name (empty: it has none). Times of two are never compared."""
+    return runs["host"].fillna("").astype(str)
+
+
+def several_hosts(runs: pd.DataFrame) -> str:
+    """``made on 3 machines; ratios are within a machine``; nothing if all ``runs`` were made on one."""
+    n_hosts = hosts(runs).nunique()
+    return f"made on {n_hosts} machines; ratios are within a machine" if n_hosts > 1 else ""
+
+
 def runtime_table(
     runs: pd.DataFrame,
     reference: str,
     datasets: dict[str, dict[str, Any]],
     paper: dict[str, dict[str, float]] | None = None,
 ) -> pd.DataFrame:
-    """Time by dataset and method (the paper's Table 1), as measured: nothing is extrapolated.
+    """Time by dataset, method and machine (the paper's Table 1), as measured: nothing is extrapolated.
 
     Parameters
     ----------
     runs
         `runs_table`, or read back from it.
     reference
-        Method that ratios are taken against, on the same dataset.
+        Method that ratios are taken against, on the same dataset and machine.
     datasets
         The config's entries.
     paper
@@ -65,17 +78,17 @@ def runtime_table(
 
     Returns
     -------
-    DataFrame, one row a dataset and method, in the order of the runs
+    DataFrame, one row a dataset, method and ``host`` (its ``processor`` beside it), in the order of the runs
         ``extent`` (`extent`), ``cells``, ``genes``, ``factors``, ``seeds`` (runs), ``ok`` (runs that ended as
         they should), ``converged`` (of those whose method has a criterion; missing if it has none), ``statuses`` in
         words, ``iterations`` (median), ``seconds`` (median), ``fastest``, ``slowest``, ``minutes`` (of the median),
         ``bound``: ``exact``, or ``at least`` where the median would be larger had no run been stopped, and ``ratio``
-        of medians to the reference (missing unless the reference's own time is exact). ``paper_minutes`` and
-        ``paper_ratio`` are the published ones; those of a dataset made ``from`` another are of the nearest one that
-        was published. Runs that diverged or do not apply have no time.
+        of medians to the reference on the same host (missing unless it was run there and its time is exact).
+        ``paper_minutes`` and ``paper_ratio`` are the published ones; those of a dataset made ``from`` another are of
+        the nearest one that was published. Runs that diverged or do not apply have no time.
     """
     rows = []
-    for (dataset, method), group in runs.groupby(["dataset", "method"], sort=False):
+    for (dataset, method, host), group in runs.assign(host=hosts(runs)).groupby(PLACE, sort=False):
         timed = group[group["status"].isin(TIMED)]
         seconds = timed["fit_seconds"].astype(float)
         converged = truth(group["converged"]).dropna()
@@ -95,6 +108,8 @@ def runtime_table(
                 "iterations": timed["iterations"].astype(float).dropna().median(),
                 "threads": int(group["threads"].max()),
                 "device": ", ".join(sorted(set(group["device"]))),
+                "host": host,
+                "processor": ", ".join(sorted(set(group["processor"].dropna()))),
                 "seconds": seconds.median(),
                 "fastest": seconds.min(),
                 "slowest": seconds.max(),
@@ -105,9 +120,16 @@ def runtime_table(
             }
         )
     table = pd.DataFrame(rows, columns=list(RUNTIME_COLUMNS))
-    exact = table[(table["method"] == reference) & (table["bound"] == "exact")].set_index("dataset")["seconds"]
-    table["ratio"] = table["seconds"].astype(float) / table["dataset"].map(exact).astype(float)
+    exact = table[(table["method"] == reference) & (table["bound"] == "exact")]
+    table["ratio"] = table["seconds"].astype(float) / beside(table, exact, "seconds")
     return table
+
+
+def beside(table: pd.DataFrame, reference: pd.DataFrame, column: str) -> pd.Series:
+    """For each row of ``table`` the ``column`` of ``reference``, which has one row a dataset and host, on the same."""
+    place = ["dataset", "host"]
+    found = reference.set_index(place)[column].astype(float).reindex(pd.MultiIndex.from_frame(table[place]))
+    return pd.Series(found.to_numpy(), index=table.index)
 
 
 def extent(dataset: dict[str, Any]) -> str:

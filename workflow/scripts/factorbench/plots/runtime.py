@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..tables import STOPPED, TIMED
+from ..tables import STOPPED, TIMED, hosts, several_hosts
 from ..words import duration, times
 from . import style
 
@@ -23,13 +23,15 @@ ELSEWHERE = "Published times are of all cells of a dataset, on the authors' mach
 def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str, Any]) -> Figure:
     """Draw ``tables["runs"]`` (points) and ``tables["runtime"]`` (medians and ratios), one panel a dataset.
 
-    A disc is a run that ended by itself, a triangle one that was stopped: it needs at least that long. A hollow
+    A row is a method, or, where the runs were made on several machines, a method on one of them; the small print says
+    so. A disc is a run that ended by itself, a triangle one that was stopped: it needs at least that long. A hollow
     diamond is the published time, where there is one.
     """
     style.apply()
-    runs, runtime = tables["runs"], tables["runtime"]
-    runtime = runtime.sort_values("method", key=lambda m: m.map(list(config["methods"]).index))
+    runs, runtime = (tables[name].assign(host=hosts(tables[name])) for name in ("runs", "runtime"))
+    runtime = runtime.sort_values("method", key=lambda m: m.map(list(config["methods"]).index), kind="stable")
     panels = {d: runtime[runtime["dataset"] == d] for d in spec["datasets"]}
+    several = several_hosts(pd.concat(panels.values()))
     heights = [max(len(p), 1) + 1.6 for p in panels.values()]
     figure, grid = plt.subplots(
         len(panels),
@@ -47,7 +49,10 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
             style.empty(axes, "no run")
             continue
         axes.text(0, 1.02, size(rows), va="bottom", color=style.GREY, transform=axes.transAxes)
-        draw(axes, runs[runs["dataset"] == dataset], rows, config)
+        draw(axes, runs[runs["dataset"] == dataset], rows)
+        named = zip(rows["method"], rows["host"], strict=True)
+        labels = [config["methods"][m]["title"] + (f"\n{host}" if several else "") for m, host in named]
+        axes.set_yticks(range(len(rows)), labels)
     bottom = grid[-1, 0]
     bottom.set_xscale("log")
     bottom.xaxis.set_major_locator(LogLocator(base=10, numticks=12))
@@ -58,7 +63,8 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     published = any(p["paper_minutes"].notna().any() for p in panels.values())
     handles = legend(stopped, published)
     style.legend_outside(figure, handles, (0, 0), ncols=2, handletextpad=0.3)
-    remarks = [ELSEWHERE if published else "", style.caveats(config, spec["datasets"])]
+    remarks = [f"Runs {several}." if several else "", ELSEWHERE if published else ""]
+    remarks.append(style.caveats(config, spec["datasets"]))
     style.note(figure, " ".join(filter(None, remarks)), 125, below=0.2 + 0.2 * -(-len(handles) // 2))
     return figure
 
@@ -70,9 +76,9 @@ def size(rows: pd.DataFrame) -> str:
     return f"{rows['cells'].max():,} cells × {rows['genes'].max():,} genes{span}" + (" factors" if span else "")
 
 
-def draw(axes: Axes, runs: pd.DataFrame, rows: pd.DataFrame, config: dict[str, Any]) -> None:
+def draw(axes: Axes, runs: pd.DataFrame, rows: pd.DataFrame) -> None:
     for y, row in enumerate(rows.to_dict("records")):
-        own = runs[(runs["method"] == row["method"]) & runs["status"].isin(TIMED)]
+        own = runs[(runs["method"] == row["method"]) & (runs["host"] == row["host"]) & runs["status"].isin(TIMED)]
         minutes = own["fit_seconds"].astype(float).to_numpy() / 60
         stopped = own["status"].isin(STOPPED).to_numpy()
         if len(own):
@@ -87,7 +93,6 @@ def draw(axes: Axes, runs: pd.DataFrame, rows: pd.DataFrame, config: dict[str, A
                 row["paper_minutes"], y, "D", ms=6, mfc="none", mec=style.GREY, mew=1.2, zorder=4, gid="published"
             )
         axes.text(1.015, y, verdict(row), va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
-    axes.set_yticks(range(len(rows)), [config["methods"][m]["title"] for m in rows["method"]])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x", color=style.FAINT, lw=0.6)
     axes.set_axisbelow(True)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from ..scaling import AT, SIZES
+from ..scaling import AT, SEVERAL_HOSTS, SIZES
+from ..tables import hosts, several_hosts
 from ..words import count
 from . import style
 
@@ -43,10 +44,11 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
         *(1, max(len(shown), 1)), figsize=(8.2, 4.6), squeeze=False, sharex=True, sharey=True, layout="constrained"
     )
     figure.suptitle(spec.get("title", ""), x=0.01, ha="left", fontweight="bold", fontsize=11)
-    remarks = [style.caveats(config, [spec["dataset"]])]
+    several = several_hosts(full)
+    remarks = [f"Runs {several}." if several else "", style.caveats(config, [spec["dataset"]])]
     if not shown:
         style.empty(grid[0, 0], f"Nothing to draw: no number of terms with {SIZES} numbers of cells.")
-        style.note(figure, remarks[0])
+        style.note(figure, " ".join(filter(None, remarks)))
         return figure
     for axes, terms in zip(grid[0], shown, strict=True):
         here = full[full["terms"] == terms]
@@ -55,7 +57,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
         axes.text(
             0, 1.02, f"{'–'.join(map(count, genes))} genes", va="bottom", color=style.GREY, transform=axes.transAxes
         )
-        for method, rows in here.sort_values("cells").groupby("method"):
+        for (method, _), rows in here.sort_values("cells").groupby(["method", hosts(here)]):
             # Runs that are stopped by one budget would hide each other.
             draw(axes, rows, colours[method], 1 + 0.04 * (methods.index(method) - (len(methods) - 1) / 2))
             law = laws[(laws["method"] == method) & (laws["of"] == "fit")]
@@ -146,7 +148,8 @@ def apart(values: list[int], factor: float) -> list[int]:
 def of_method(title: str, laws: pd.DataFrame, colour: str) -> Line2D:
     """A method in the legend, with the exponents of its laws."""
     said = ";\n    ".join(filter(None, (in_words(row) for row in laws.to_dict("records"))))
-    label = f"{title}: {said}" if said else f"{title}: no law, it finished on too few sizes"
+    why = SEVERAL_HOSTS if (laws["reason"] == SEVERAL_HOSTS).any() else "it finished on too few sizes"
+    label = f"{title}: {said}" if said else f"{title}: no law, {why}"
     return Line2D([], [], marker="s", ls="", ms=7, color=colour, label=label)
 
 
