@@ -1,4 +1,5 @@
 # Functions only: what a rule needs to know of the config. The config itself is checked and completed here, once.
+import math
 import os
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ sys.path.insert(0, str(PACKAGE.parent))
 
 from factorbench import config as settings
 from factorbench import registry, sources
-from factorbench.contracts import UserError
+from factorbench.contracts import UserError, read_json
 
 ENVIRONMENT = "../../envs/factorbench.yaml"
 TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scaling", "full_time", "scores"]
@@ -94,8 +95,39 @@ def metric_code(wildcards):
 
 
 def fit_threads(wildcards):
-    """Threads of a run: what its method can use (0: every core there is)."""
-    return method(wildcards)["threads"] or workflow.cores or 1
+    """Threads of a run: what its method can use; if that is all there are, Snakemake cuts it to what it may give."""
+    return method(wildcards)["threads"] or sys.maxsize
+
+
+def fit_gpu(wildcards):
+    """Cards that a run asks a scheduler for: one, if it would be run on a card (`factorbench.run.choose_device`)."""
+    gpu = registry.load("method", method(wildcards)["use"]).SPEC.gpu
+    return 1 if gpu == "required" or (gpu == "optional" and config["device"] != "cpu") else None
+
+
+def fit_memory(wildcards, input, attempt):
+    """MiB that a run asks a scheduler for: the libraries' and the method's own; twice that on each retry.
+
+    A method that takes more than a few copies of the data as float32 says so in bytes: ``memory`` beside its ``fit``.
+    """
+    size = read_json(input.checked)
+    used = registry.load("method", method(wildcards)["use"])
+    if hasattr(used, "memory"):
+        params = settings.params(config, wildcards.dataset, wildcards.method)
+        needed = used.memory(size["cells"], size["genes"], size["gene_sets"], params)
+    else:
+        needed = 24 * size["cells"] * size["genes"]
+    return math.ceil((2000 + 1.25 * needed / 2**20) * 2 ** (attempt - 1))
+
+
+def fit_minutes(wildcards, attempt):
+    """Minutes that a run asks a scheduler for: its time-out, twice its budget or else a day; twice that on each retry.
+
+    A quarter of an hour more is for what surrounds a run, so that it is its own time-out that ends it, as a result.
+    """
+    entry = method(wildcards)
+    seconds = entry["timeout"] or 2 * (entry["budget"] or 0) or 86400
+    return math.ceil((15 + seconds / 60) * 2 ** (attempt - 1))
 
 
 def fit_priority(wildcards):

@@ -1,6 +1,7 @@
-# One run: a method on a dataset with a seed. `timed` (one in profiles/default) keeps runs from disturbing each other's
-# clock. `threads` keeps the cores of a run from all other jobs; what else is run, is run on cores that it leaves free. For a
-# machine on which that disturbs as well, a profile can keep all of them: `set-threads: fit=16`; a run uses its own only.
+# One run: a method on a dataset with a seed. `timed` (one in profiles/default; profiles/slurm gives each run a node of its
+# own) keeps runs from disturbing each other's clock. `threads` keeps the cores of a run from all other jobs; what else is run,
+# is run on cores that it leaves free. For a machine on which that disturbs as well, a profile can keep all of them:
+# `set-threads: fit=16`; a run uses its own only. What else is asked for here, a scheduler on a cluster goes by.
 
 
 rule fit:
@@ -23,6 +24,9 @@ rule fit:
     threads: fit_threads
     resources:
         timed=1,
+        gpu=fit_gpu,
+        mem_mb=fit_memory,
+        runtime=fit_minutes,
     params:
         use=lambda wildcards: method(wildcards)["use"],
         params=lambda wildcards: settings.params(config, wildcards.dataset, wildcards.method),

@@ -69,12 +69,21 @@ def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> No
         )
     n_factors = n_sets + params["n_dense"] + params["n_sparse"]
     needed = 8 * n_cells * n_factors**2
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
         raise UserError(
             f"fsclvm: {n_cells} cells x {n_factors} factors need {needed / 2**30:.0f} GiB of memory, there are "
-            f"{memory / 2**30:.0f}; give it a dataset with a smaller n_cells, or fewer gene sets by a larger min_genes"
+            f"{there / 2**30:.0f}; give it a dataset with a smaller n_cells, or fewer gene sets by a larger min_genes"
         )
+
+
+def memory(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> float:
+    """Bytes of a fit at its peak, data included: eight copies of dense expression in doubles, and what `check` tells.
+
+    Measured on 250 to 13,576 cells, 25 to 130 gene sets: 0.9 to 1.1 of it, beside the libraries' 230 MiB.
+    """
+    n_factors = n_sets + params["n_dense"] + params["n_sparse"]
+    return 8 * n_cells * (8 * n_genes + n_factors**2)
 
 
 def fit(

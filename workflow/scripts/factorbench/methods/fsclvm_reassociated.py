@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ..clock import Budget
 from ..contracts import Factors
 from . import fsclvm
-from .fsclvm import check
+from .fsclvm import check, memory
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["SPEC", "check", "fit"]
+__all__ = ["SPEC", "check", "fit", "memory"]
 
 SPEC = dataclasses.replace(
     fsclvm.SPEC,
