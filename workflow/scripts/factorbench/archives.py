@@ -1,18 +1,26 @@
-"""One member of an archive, whatever else the archive holds: no path ever comes from it."""
+"""What is packed: a text file, or one member of an archive, whatever else that holds: no path ever comes from it."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import lzma
+import math
 import re
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from .contracts import UserError
+
 CHUNK = 1 << 20
-SIZE_LIMIT = 16 << 30
+GIB = 1 << 30
+SIZE_LIMIT = 16 * GIB
 """Bytes. A member of an archive that unpacks to more is refused."""
 
 
@@ -58,14 +66,27 @@ def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -
                     _copy(file, target, limit)
             return
         with tarfile.open(archive) as found:
-            info = next((info for info in found if info.name == member), None)
+            info = next((info for info in _within(found, archive, limit) if info.name == member), None)
             if info is None or not info.isreg():
                 raise Failure(f"{archive.name} has no file {member}")
             _copy(found.extractfile(info), target, limit)
-    # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know.
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+    # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know. ValueError
+    # and OverflowError: of numbers and names in its table that cannot be.
+    except (
+        *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
+        *(RuntimeError, ValueError, OverflowError),
+    ) as error:
         target.unlink(missing_ok=True)
         raise Broken(f"broken archive ({short(error)})") from None
+
+
+def _within(found: tarfile.TarFile, archive: Path, limit: int) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar archive; `Failure` if more than ``limit`` bytes would have to be unpacked to get there."""
+    for info in found:
+        yield info
+        end = info.offset_data + info.size
+        if end > max(limit, archive.stat().st_size):
+            raise Failure(f"{archive.name} unpacks to more than {limit} bytes")
 
 
 def _copy(file: IO[bytes], target: Path, limit: int) -> None:
@@ -79,3 +100,59 @@ def _copy(file: IO[bytes], target: Path, limit: int) -> None:
     if written > limit:
         target.unlink()
         raise Failure(f"the member unpacks to more than {limit} bytes")
+
+
+# ---------------------------------------------------------------------------------------------------------------- text
+
+
+class Text(io.RawIOBase):
+    """The bytes of a text file, plain or gzip, unpacked as they are asked for.
+
+    Parameters
+    ----------
+    path
+        The file.
+    unpacked
+        GiB that it may unpack to.
+
+    Raises
+    ------
+    OSError, ValueError, EOFError, zlib.error
+        If it cannot be opened or, while it is read, unpacked.
+    UserError
+        While it is read: if it unpacks to more, or has a byte that no text has.
+    """
+
+    def __init__(self, path: Path, unpacked: float):
+        self.path, self.unpacked = path, unpacked
+        self.stored = io.BufferedReader(io.FileIO(path), CHUNK)
+        packed = self.stored.read(2) == b"\x1f\x8b"
+        self.stored.seek(0)
+        if path.suffix == ".gz" and not packed:
+            self.stored.close()
+            raise ValueError("it is not gzip")
+        self.content = gzip.GzipFile(fileobj=self.stored) if packed else self.stored
+        self.left = int(unpacked * GIB) if packed else math.inf
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        n = self.content.readinto1(buffer)  # what there is before an error is still given
+        self.left -= n
+        if self.left < 0:
+            raise UserError(
+                f"{self.path}: unpacks to more than {self.unpacked:g} GiB; raise limits.unpacked if that is right"
+            )
+        if b"\0" in bytes(buffer[:n]):
+            raise UserError(f"{self.path}: is not text; give the file that its name promises")
+        return n
+
+    def close(self) -> None:
+        self.stored.close()
+        super().close()
+
+
+def text(path: Path, unpacked: float) -> io.BufferedReader:
+    """`Text`, buffered: for those who read lines."""
+    return io.BufferedReader(Text(path, unpacked), CHUNK)

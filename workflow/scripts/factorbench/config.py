@@ -7,11 +7,11 @@ is a `UserError` of one line: file, key, remedy.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from . import claims, figures, registry, schema
 from .contracts import UserError
+from .labels import HELD_OUT
 from .registry import refer
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -42,7 +42,7 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     UserError
         For the first mistake found.
     """
-    config = copy.deepcopy(config)
+    config = schema.plain(config, where)
     rules = schema.read("config")
     schema.check(config, rules, where)
     config["datasets"], shared = inherit(config["datasets"], f"{where}: datasets")
@@ -169,8 +169,9 @@ def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[
 
 def resolve_dataset(name: str, dataset: dict[str, Any], config: dict[str, Any], where: str) -> None:
     spec = named("reader", dataset["reader"], f"{where}.reader")
+    given = {"unpacked": config["limits"]["unpacked"]} if "unpacked" in spec.params else {}
+    dataset["options"] = registry.resolve(spec, given | dataset["options"], f"{where}.options")
     leave_out(dataset, where)
-    dataset["options"] = registry.resolve(spec, dataset["options"], f"{where}.options")
     dataset["title"] = dataset["title"] or name
     given = dataset["gene_sets"] or next(iter(config["gene_sets"]))
     dataset["gene_sets"] = [given] if isinstance(given, str) else given
@@ -183,6 +184,8 @@ def resolve_dataset(name: str, dataset: dict[str, Any], config: dict[str, Any], 
     if dataset["symbols"] == "orthologs":
         dataset["orthologs"] = dataset["orthologs"] or next(iter(config["orthologs"]), "")
         refer(dataset["orthologs"], config["orthologs"], f"{where}.orthologs")
+    if HELD_OUT in dataset["labels"]:
+        raise UserError(f"{where}.labels.{HELD_OUT}: cells that are held out are called so; rename the label")
     labels = {key: dataset[key] for key in ("zeroed_by", "donor")}
     labels["contrast.label"] = dataset.get("contrast", {}).get("label")
     labels["hold_out.label"] = (dataset["hold_out"] or {}).get("label")
@@ -205,15 +208,17 @@ def check_files(datasets: dict[str, Any], where: str) -> None:
 def leave_out(dataset: dict[str, Any], where: str) -> None:
     """Take the samples that ``without`` names out of ``options.samples``, and the files that only they need."""
     samples = dataset["options"].get("samples", {})
+    for sample, keys in samples.items():
+        if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+            raise UserError(f"{where}.options.samples.{sample}: should name keys of files ({{h5: <key>}}), not {keys}")
     dataset["missing"] = [str(sample) for sample in dataset["without"]]
-    known = {str(sample): sample for sample in samples}
     for sample in dataset["missing"]:
-        refer(sample, known, f"{where}.without")
+        refer(sample, samples, f"{where}.without")
     if not dataset["missing"]:
         return
-    kept = {known[s]: keys for s, keys in zip(known, samples.values(), strict=True) if s not in dataset["missing"]}
+    kept = {sample: keys for sample, keys in samples.items() if sample not in dataset["missing"]}
     if not kept:
-        raise UserError(f"{where}.without: no sample is left; take at least one of {', '.join(known)} out of it")
+        raise UserError(f"{where}.without: no sample is left; take at least one of {', '.join(samples)} out of it")
     gone = {key for keys in samples.values() for key in keys.values()}
     gone -= {key for keys in kept.values() for key in keys.values()}
     dataset["options"] = {**dataset["options"], "samples": kept}

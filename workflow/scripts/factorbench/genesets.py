@@ -21,20 +21,23 @@ GeneSets = dict[str, list[str]]
 def read_gmt(path: str | Path) -> GeneSets:
     """Read gene sets in GMT form: a line a set, tab-separated: name, description, genes.
 
-    Windows line ends, empty lines, a byte-order mark and genes listed twice in a set are tolerated.
+    Line ends of Windows and old Macs, empty lines, a byte-order mark and genes listed twice in a set are tolerated.
 
     Raises
     ------
     UserError
-        Naming the file and the line, for a line without genes, a set's name met twice, a file that is not text or
-        holds no set.
+        Naming the file and the line, for a line without genes, a set's name met twice, a character that cannot be
+        printed, a file that is not there, not text or holds no set.
     """
     path = Path(path)
     sets: GeneSets = {}
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines, which would break lines at characters that a description may hold (U+2028).
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file; gene sets are read in GMT form") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT form") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -42,6 +45,10 @@ def read_gmt(path: str | Path) -> GeneSets:
         genes = list(dict.fromkeys(gene for gene in rest[1:] if gene))
         if not name or not genes:
             raise UserError(f"{path}: line {number}: a line of a GMT file is name, description, genes, tab-separated")
+        if not "".join([name, *genes]).isprintable():
+            raise UserError(
+                f"{path}: line {number}: a name has a character that cannot be printed; is this a GMT file?"
+            )
         if name in sets:
             raise UserError(f"{path}: line {number}: the gene set {name} is there twice; rename or remove one of them")
         sets[name] = genes

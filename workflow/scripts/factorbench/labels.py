@@ -19,7 +19,12 @@ def read_labels(obs: pd.DataFrame, labels: dict[str, str], where: str) -> pd.Dat
     for name, column in labels.items():
         if column not in obs:
             raise UserError(f"{where}.{name}: the data have no label {column!r}{nearest(column, list(obs.columns))}")
-    return pd.DataFrame({name: as_text(obs[column]) for name, column in labels.items()}, index=obs.index)
+    found = pd.DataFrame({name: as_text(obs[column]) for name, column in labels.items()}, index=obs.index)
+    for name in labels:
+        odd = [value for value in found[name].cat.categories if not value.isprintable()]
+        if odd:
+            raise UserError(f"{where}.{name}: {odd[0]!r} has characters that cannot be printed; rename it in the data")
+    return found
 
 
 def as_text(label: pd.Series) -> pd.Series:

@@ -232,10 +232,16 @@ def take(labels: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
 
 
 def check_names(raw: AnnData, where: str) -> None:
-    """Raise a `UserError` if there are no cells, or names of cells or genes are not unique."""
+    """Raise a `UserError` if there are no cells, or names of cells or genes are not unique or cannot be printed."""
     if raw.n_obs == 0 or raw.n_vars == 0:
         raise UserError(f"{where}.files: the data have {raw.n_obs} cells and {raw.n_vars} genes; both are needed")
     for what, names in (("cells", raw.obs_names), ("genes", raw.var_names)):
+        odd = [name for name in names if not str(name).isprintable()]
+        if odd:
+            raise UserError(
+                f"{where}.files: {len(odd)} names of {what} have characters that cannot be printed "
+                f"({odd[0]!r}); rename them in the file"
+            )
         if not names.is_unique:
             repeated = names[names.duplicated()].unique()
             raise UserError(
@@ -249,6 +255,7 @@ WRONG = {
     "infinite": np.isinf,
     "negative": lambda values: values < 0,
     "not whole numbers": lambda values: values != np.round(values),
+    "larger than 2^31 - 1": lambda values: values > np.iinfo(np.int32).max,
 }
 """What a count must not be."""
 
@@ -259,8 +266,10 @@ def checked(raw: AnnData, where: str) -> Iterator[tuple[slice, sparse.csr_matrix
     Raises
     ------
     UserError
-        At the end, if a value is NaN, infinite, negative or not a whole number.
+        If they are no numbers; at the end, if a value is NaN, infinite, negative, not a whole number or too large.
     """
+    if raw.X.dtype.kind not in "iuf":
+        raise UserError(f"{where}.files: the data are of type {raw.X.dtype}; give raw counts, whole numbers")
     found, first = dict.fromkeys(WRONG, 0), {}
     for rows in contracts.row_blocks(raw.n_obs):
         counts = read_counts(raw.X, rows)

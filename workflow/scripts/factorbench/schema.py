@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,12 @@ from .contracts import UserError
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 MISSING = object()
+MOST, DEEPEST, LONGEST = 100_000, 30, 2_000
+"""Entries (those of an alias wherever it stands), levels and characters of a text that a file may have."""
+LARGEST = 2**53
+"""Up to which whole numbers and floating-point numbers are the same."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""What text cannot hold if it is to be written to files and terminals."""
 
 
 @cache
@@ -23,12 +30,59 @@ def read(name: str) -> dict[str, Any]:
     return yaml.safe_load((FOLDER / f"{name}.schema.yaml").read_text())
 
 
+def plain(value: Any, where: str) -> Any:
+    """A copy of what YAML gave without any shared part: an alias becomes one more copy, a key that is a number text.
+
+    Raises
+    ------
+    UserError
+        For anything but text, finite numbers, true, false, null, and lists and mappings of them (a date, say), for
+        text that cannot be printed, and for aliases that go round in a circle or multiply.
+    """
+    n_entries = 0
+
+    def copied(part: Any, path: tuple[str, ...]) -> Any:
+        nonlocal n_entries
+        n_entries += 1
+        if n_entries > MOST or len(path) > DEEPEST:
+            raise UserError(
+                f"{where}: has more than {MOST:,} entries or {DEEPEST} levels; is an alias (*name) in what it names?"
+            )
+        at = f"{where}: {'.'.join(path)}"
+        if isinstance(part, dict):
+            found = {}
+            for key, inner in part.items():
+                name = str(key) if type(key) is int else key
+                if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST:
+                    raise UserError(f"{at}: the key {str(key)[:40]!r} should be a line of text; put it in quotes")
+                if name in found:
+                    raise UserError(f"{at}: the key {name} is there twice; rename or remove one of them")
+                found[name] = copied(inner, (*path, name))
+            return found
+        if isinstance(part, list):
+            return [copied(item, (*path, str(i))) for i, item in enumerate(part)]
+        if isinstance(part, str):
+            if len(part) > LONGEST or CONTROL.search(part):
+                raise UserError(f"{at}: {part[:40]!r} has over {LONGEST} characters or one that cannot be printed")
+        elif isinstance(part, int | float):
+            if abs(part) > LARGEST if isinstance(part, int) else not math.isfinite(part):
+                raise UserError(f"{at}: is not finite, or a whole number above 2^53; give one to calculate with")
+        elif part is not None:
+            raise UserError(f"{at}: {str(part)[:40]!r} is taken for a {type(part).__name__}; put it in quotes")
+        return part
+
+    return copied(value, ())
+
+
 def check(value: Any, rules: dict[str, Any], where: str) -> None:
     """Raise a `UserError` of one line for the first thing in ``value`` that breaks the schema ``rules``."""
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
     from jsonschema.exceptions import best_match
 
-    error = best_match(Draft202012Validator(rules).iter_errors(value))
+    # JSON takes 5.0 for a whole number, which cannot be a length or part of a path.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = validators.extend(Draft202012Validator, type_checker=types)
+    error = best_match(validator(rules).iter_errors(value))
     if error is not None:
         raise UserError(f"{where}: {explain(error)}")
 

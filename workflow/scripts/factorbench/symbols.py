@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from .archives import GIB, SIZE_LIMIT, text
 from .contracts import UserError
 from .genesets import GeneSets, near_matches
 from .registry import nearest
@@ -18,7 +20,9 @@ ONE_TO_ONE = "ortholog_one2one"
 """What Ensembl calls two genes of which each is the only ortholog of the other."""
 
 
-def read_orthologs(path: str | Path, columns: dict[str, str], where: str) -> pd.DataFrame:
+def read_orthologs(
+    path: str | Path, columns: dict[str, str], where: str, unpacked: float = SIZE_LIMIT / GIB
+) -> pd.DataFrame:
     """Read pairs of one-to-one orthologs from a csv.
 
     Parameters
@@ -30,6 +34,8 @@ def read_orthologs(path: str | Path, columns: dict[str, str], where: str) -> pd.
         column that says `ONE_TO_ONE`; empty: all rows are looked at.
     where
         The table's entry in the config, for messages.
+    unpacked
+        GiB that the file may unpack to.
 
     Returns
     -------
@@ -43,8 +49,10 @@ def read_orthologs(path: str | Path, columns: dict[str, str], where: str) -> pd.
     """
     named = {key: column for key, column in columns.items() if column}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:  # pandas' own errors and UnicodeDecodeError are ValueErrors
+        with text(Path(path), unpacked) as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
+    # pandas' own errors and UnicodeDecodeError are ValueErrors
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a csv of orthologs ({reason}); delete it to have it fetched again") from None
     for key, column in named.items():

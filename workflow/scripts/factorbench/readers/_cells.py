@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from ..archives import GIB, SIZE_LIMIT, text
 from ..contracts import UserError
 from ..registry import Param, nearest
 
 if TYPE_CHECKING:
+    import h5py
     from anndata import AnnData
+    from scipy import sparse
 
 PARAMS = {
     "cells": Param("", "key of a table of cells, tab-separated; empty: there is none"),
@@ -34,10 +38,14 @@ PARAMS = {
         types=(dict,),
     ),
     "keep": Param({}, "cells to keep: column -> value or list of values", types=(dict,)),
+    "unpacked": Param(SIZE_LIMIT / GIB, "GiB that a file may unpack to; where not given, limits.unpacked", minimum=0),
 }
 
-BROKEN = (OSError, EOFError, KeyError, TypeError, ValueError, zlib.error)
+BROKEN = (OSError, EOFError, KeyError, OverflowError, RuntimeError, TypeError, ValueError, zlib.error)
 """What a file that is cut off, not compressed or of another kind makes the libraries raise."""
+
+LONGEST_RANGE = 100_000
+"""Numbers that a range of ``names`` may have."""
 
 
 def annotate(
@@ -64,16 +72,19 @@ def annotate(
     Raises
     ------
     UserError
-        Naming the file or option, if the table cannot be read, has a cell twice or shares none with the data, or if
-        a column or value is not there.
+        Naming the file or option, if there is no cell or no gene, the table cannot be read, has a cell twice or shares
+        none with the data, or if a column or value is not there or cannot be stored.
     """
+    if 0 in data.shape:
+        raise UserError(f"files: the data have {data.n_obs} cells and {data.n_vars} genes; both are needed")
     kept = np.ones(data.n_obs, bool)
     if options["cells"]:
         path = file_of(files, options["cells"], "cells")
-        table = _table(path, options["cells_columns"], options["cell_name"])
+        table = _table(path, options)
         row = _match(data.obs, names, table, path, options)
         found = table[[column for column in table if column not in data.obs]].reset_index(drop=True).reindex(row)
-        data.obs = data.obs.assign(**{column: found[column].to_numpy() for column in found})
+        for column in found:
+            data.obs[column] = found[column].to_numpy()
         known = row >= 0
         notes["cells not in the table"] = int((~known).sum())
         notes["rows of the table without a cell"] = len(table) - len(np.unique(row[known]))
@@ -86,6 +97,10 @@ def annotate(
     kept = kept & _chosen(data.obs, options["keep"])
     if not kept.any():
         raise UserError("options.keep: no cell is left; accept more values")
+    _check_columns(data.obs)
+    # Text that is nowhere known cannot be written as text.
+    unknown = [column for column, values in data.obs.items() if values.dtype == object and values.isna().all()]
+    data.obs = data.obs.astype(dict.fromkeys(unknown, "category"))
     notes["cells left out"] = int((~kept).sum())
     if not kept.all():
         data = data[kept].copy()
@@ -107,19 +122,64 @@ def broken(path: Path, error: BaseException | str) -> UserError:
     )
 
 
-def _table(path: Path, columns: list[str], cell_name: str) -> pd.DataFrame:
-    """A table of text; row names are the cells'. Empty fields and R's NA are missing values."""
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            header=None if columns else "infer",
-            dtype=str,
-            keep_default_na=False,
-            na_values=["", "NA"],
+def check_unpacked(file: h5py.File, path: Path, unpacked: float) -> None:
+    """Raise a `UserError` if the arrays of an open HDF5 file take more than ``unpacked`` GiB of memory.
+
+    ValueError: if some are in other files.
+    """
+    import h5py
+
+    size = 0
+
+    def add(_: str, found: h5py.Group | h5py.Dataset) -> None:
+        nonlocal size
+        if isinstance(found, h5py.Dataset):
+            if found.is_virtual or found.external:
+                raise ValueError(f"{found.name} is kept in another file")
+            size += found.nbytes
+
+    file.visititems(add)
+    if size > unpacked * GIB:
+        raise UserError(
+            f"{path}: unpacks to {size / GIB:.3g} GiB, more than {unpacked:g}; raise limits.unpacked if that is right"
         )
+
+
+def checked(matrix: sparse.csr_matrix | sparse.csc_matrix) -> sparse.csr_matrix:
+    """A matrix whose parts were read from a file, cells x genes, with sorted indices.
+
+    ValueError: if its parts do not fit each other, or a gene is there twice in a cell.
+    """
+    if any(part.dtype.kind not in "iu" for part in (matrix.indices, matrix.indptr)):
+        raise ValueError("indices and indptr should be whole numbers")
+    if len(matrix.indptr) and matrix.indptr[-1] != len(matrix.data):
+        raise ValueError(f"indptr ends at {matrix.indptr[-1]}, there are {len(matrix.data)} values")
+    matrix.check_format(full_check=True)
+    matrix.sort_indices()
+    if not matrix.has_canonical_format:
+        raise ValueError("a gene is there twice in a cell")
+    return matrix.tocsr()
+
+
+def _table(path: Path, options: dict[str, Any]) -> pd.DataFrame:
+    """A table of text; row names are the cells'. Empty fields and R's NA are missing values."""
+    columns, cell_name = options["cells_columns"], options["cell_name"]
+    if not all(isinstance(column, str) and column for column in columns) or len(set(columns)) < len(columns):
+        raise UserError(f"options.cells_columns: {columns} should be names of columns, each once")
+    try:
+        with text(path, options["unpacked"]) as file:
+            table = pd.read_csv(
+                file,
+                sep="\t",
+                header=None if columns else "infer",
+                dtype=str,
+                keep_default_na=False,
+                na_values=["", "NA"],
+            )
     except BROKEN as error:
         raise broken(path, error) from None
+    if isinstance(table.index, pd.MultiIndex):
+        raise UserError(f"{path}: a line has {table.index.nlevels} fields more than the header; mend the header")
     if columns:
         if len(columns) != table.shape[1]:
             raise UserError(f"{path}: has {table.shape[1]} columns, options.cells_columns names {len(columns)}")
@@ -170,7 +230,7 @@ def _barcodes(names: pd.Series, pattern: str) -> pd.Series:
         return names
     try:
         return names.str.extract(f"({pattern})", expand=True)[0]
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise UserError(f"options.barcode: {pattern!r} is no regular expression ({error})") from None
 
 
@@ -180,23 +240,42 @@ def _named(obs: pd.DataFrame, label: str, rule: Any) -> pd.Series:
     if not isinstance(rule, dict) or set(rule) != {"column", "values"} or not isinstance(rule["values"], dict):
         raise UserError(f"{at}: should be {{column: <column>, values: {{<number or range>: <name>}}}}, not {rule}")
     column = rule["column"]
-    if column not in obs:
+    if str(column) not in obs:
         raise UserError(f"{at}.column: there is no column {column!r}{nearest(str(column), list(obs.columns))}")
     if label in obs:
         raise UserError(f"{at}: the data have a column of this name; choose another")
     meaning: dict[str, str] = {}
     for key, name in rule["values"].items():
-        ends = re.fullmatch(r"(\d+)-(\d+)", str(key))
-        numbers = [str(n) for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [str(key)]
-        for number in numbers:
+        if not isinstance(name, str | int | float):
+            raise UserError(f"{at}.values.{key}: {name} should be a name")
+        for number in _numbers(str(key), f"{at}.values.{key}"):
             if number in meaning:
                 raise UserError(f"{at}.values: {number} has two names, {meaning[number]} and {name}")
             meaning[number] = str(name)
-    values = _text(obs[column])
+    values = _text(obs[str(column)])
     unnamed = values[values.notna() & ~values.isin(meaning)]
     if len(unnamed):
         raise UserError(f"{at}.values: {column} {unnamed.iloc[0]} has no name; add it")
     return values.map(meaning)
+
+
+def _numbers(key: str, at: str) -> Iterator[str]:
+    """Every number of a range such as 3-23, or whatever else it is."""
+    ends = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", key)
+    if ends is None:
+        yield key
+        return
+    first, last = int(ends[1]), int(ends[2])
+    if not first <= last < first + LONGEST_RANGE:
+        raise UserError(f"{at}: should go up, and over at most {LONGEST_RANGE:,} numbers")
+    yield from map(str, range(first, last + 1))
+
+
+def _check_columns(obs: pd.DataFrame) -> None:
+    """Raise a `UserError` for a name that has a meaning of its own in an h5ad file: part of a path, or its index."""
+    for column in obs:
+        if column == "_index" or {"", ".", ".."}.intersection(column.split("/")):
+            raise UserError(f"files: a label of cells cannot be called {column!r}; rename that column")
 
 
 def _chosen(obs: pd.DataFrame, keep: dict[str, Any]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..archives import CHUNK, Text
 from ..clock import bar
 from ..contracts import UserError
 from ..registry import Param, Spec
@@ -52,7 +53,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     from scipy import sparse
 
     path = file_of(files, options["matrix"], "matrix")
-    lines = _lines(path)
+    lines = _lines(path, options["unpacked"])
     cells = _header(path, next(lines, b""))
     genes: dict[str, int] = {}
     columns, values, ends = [], [], [0]
@@ -139,18 +140,14 @@ def _text(name: bytes, at: str) -> str:
         raise UserError(f"{at}: is not text") from None
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, unpacked: float) -> Iterator[bytes]:
     """The lines of a file, plain or gzip, without their ends; progress is counted in bytes of the file."""
     number = 0
     try:
-        with path.open("rb") as stored, bar(path.stat().st_size, f"read {path.name}", "bytes") as progress:
-            packed = stored.read(2) == b"\x1f\x8b"
-            if path.suffix == ".gz" and not packed:
-                raise ValueError("it is not gzip")
-            stored.seek(0)
-            for line in gzip.GzipFile(fileobj=stored) if packed else stored:
+        with Text(path, unpacked) as file, bar(path.stat().st_size, f"read {path.name}", "bytes") as progress:
+            for line in io.BufferedReader(file, CHUNK):
                 number += 1
                 yield line.rstrip(b"\r\n")
-                progress.update(stored.tell() - progress.n)
+                progress.update(file.stored.tell() - progress.n)
     except BROKEN as error:
         raise broken(path, f"after line {number}: {error}") from None

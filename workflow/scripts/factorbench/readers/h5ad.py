@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import UserError
 from ..registry import Param, Spec, nearest
-from ._cells import PARAMS, annotate
+from ._cells import BROKEN, PARAMS, annotate, check_unpacked, checked
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -38,8 +37,8 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     Raises
     ------
     UserError
-        If there is not exactly one file beside the table, it is not a whole h5ad file, or it lacks the layer; and
-        what `annotate` finds.
+        If there is not exactly one file beside the table, it is not a whole h5ad file, it unpacks to too much, it
+        lacks the layer, or that is no matrix of numbers; and what `annotate` finds.
     """
     import anndata
     import h5py
@@ -53,9 +52,14 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     (path,) = counts_files.values()
     layer = options["layer"]
     try:
+        with h5py.File(path) as file:
+            check_unpacked(file, path, options["unpacked"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", anndata.OldFormatWarning)  # one for each column of an old file
-            found = anndata.read_h5ad(path, backed="r")
+            try:
+                found = anndata.read_h5ad(path, backed="r")
+            except Exception as error:  # anndata has errors of its own for what it does not know how to read
+                raise ValueError(error) from None
         try:
             known = ["X", *(["raw"] if found.raw is not None else []), *found.layers]
             if (layer or "X") not in known:
@@ -66,7 +70,9 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
             found.file.close()
         with h5py.File(path) as file:
             counts = to_csr(file[{"": "X", "X": "X", "raw": "raw/X"}.get(layer, f"layers/{layer}")])
-    except (OSError, KeyError, TypeError, ValueError, zlib.error) as error:
+        if counts.shape != (len(obs), len(genes)):
+            raise ValueError(f"it names {len(obs)} cells and {len(genes)} genes, its matrix is of shape {counts.shape}")
+    except BROKEN as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a whole h5ad file ({reason}); delete it to have it fetched again") from None
     data = anndata.AnnData(counts, obs=obs.copy(), var=genes[[]].copy())
@@ -80,6 +86,8 @@ def to_csr(stored: Any) -> sparse.csr_matrix:
     from scipy import sparse
 
     if isinstance(stored, h5py.Group):
-        return sparse.csr_matrix(sparse_dataset(stored).to_memory())
+        return checked(sparse_dataset(stored).to_memory())
+    if stored.ndim != 2 or stored.dtype.kind not in "iuf":
+        raise ValueError(f"{stored.name} holds {stored.dtype} of shape {stored.shape}, not numbers of cells x genes")
     rows = [sparse.csr_matrix(stored[start : start + CHUNK]) for start in range(0, stored.shape[0], CHUNK)]
     return sparse.vstack(rows, format="csr") if rows else sparse.csr_matrix(stored.shape, dtype=stored.dtype)

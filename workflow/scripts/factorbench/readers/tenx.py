@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..archives import text
 from ..contracts import UserError
 from ..registry import Param, Spec
-from ._cells import BROKEN, PARAMS, annotate, broken, file_of
+from ._cells import BROKEN, PARAMS, annotate, broken, check_unpacked, checked, file_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,7 +65,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
         )
     matrices, genes, cells, others = [], [], [], set()
     for sample, keys in options["samples"].items():
-        matrix, features, barcodes = _sample(files, sample, keys, options["genes"])
+        matrix, features, barcodes = _sample(files, sample, keys, options)
         wanted = (features["type"] == options["feature_type"]).to_numpy() | features["type"].isna().to_numpy()
         if not wanted.any():
             raise UserError(
@@ -87,7 +88,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
 
 
 def _sample(
-    files: dict[str, Path], sample: Any, keys: Any, genes: str
+    files: dict[str, Path], sample: Any, keys: Any, options: dict[str, Any]
 ) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
     """Counts of one sample (n_cells, n_features), its features (id, symbol, type) and its barcodes."""
     at = f"samples.{sample}"
@@ -96,21 +97,23 @@ def _sample(
             f"options.{at}: should be {{h5: <key>}} or {{matrix: <key>, barcodes: <key>, genes: <key>}}, not {keys}"
         )
     if "h5" in keys:
-        return _h5(file_of(files, keys["h5"], f"{at}.h5"))
+        return _h5(file_of(files, keys["h5"], f"{at}.h5"), options["unpacked"])
     matrix = file_of(files, keys["matrix"], f"{at}.matrix")
-    barcodes = _lines(file_of(files, keys["barcodes"], f"{at}.barcodes"), ("barcode",))["barcode"].to_numpy()
-    path = file_of(files, keys["genes"], f"{at}.genes") if "genes" in keys else file_of(files, genes, "genes")
-    features = _lines(path, ("id", "symbol"), ("type",))
-    return _market(matrix, len(features), len(barcodes)), features, barcodes
+    path = file_of(files, keys["barcodes"], f"{at}.barcodes")
+    barcodes = _lines(path, options["unpacked"], ("barcode",))["barcode"].to_numpy()
+    given = (keys["genes"], f"{at}.genes") if "genes" in keys else (options["genes"], "genes")
+    features = _lines(file_of(files, *given), options["unpacked"], ("id", "symbol"), ("type",))
+    return _market(matrix, options["unpacked"], len(features), len(barcodes)), features, barcodes
 
 
-def _h5(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
+def _h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
     """What `_sample` returns, of a file of CellRanger 3 or later (group matrix) or 2 (a group named by its genome)."""
     import h5py
     from scipy import sparse
 
     try:
         with h5py.File(path) as file:
+            check_unpacked(file, path, unpacked)
             groups = list(file)
             if len(groups) != 1:
                 raise ValueError(f"has the groups {', '.join(groups) or 'none'}, one is expected")
@@ -128,25 +131,28 @@ def _h5(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
             raise ValueError("indices and indptr should be whole numbers")
         if len(stored[2]) and stored[2][-1] != len(stored[0]):
             raise ValueError(f"indptr ends at {stored[2][-1]}, there are {len(stored[0])} values")
-        matrix = sparse.csr_matrix(stored, shape=shape[::-1])
-        matrix.check_format(full_check=True)
-        matrix.sort_indices()
-        if not matrix.has_canonical_format:
-            raise ValueError("a gene is there twice in a cell")
+        matrix = checked(sparse.csr_matrix(stored, shape=shape[::-1]))
     except (*BROKEN, AttributeError) as error:  # the last: a group in place of an array
         raise broken(path, error) from None
     return _counts(path, matrix), features, barcodes
 
 
-def _market(path: Path, n_genes: int, n_cells: int) -> sparse.csr_matrix:
+def _market(path: Path, unpacked: float, n_genes: int, n_cells: int) -> sparse.csr_matrix:
     """Counts of a matrix in market form (genes x cells), shape (n_cells, n_genes)."""
     from scipy import io, sparse
 
     try:
-        matrix = sparse.csr_matrix(io.mmread(path).T)
+        with text(path, unpacked) as file:
+            *shape, n_values, form, values, symmetry = io.mminfo(file)
+        _fit(path, tuple(shape), n_genes, n_cells)
+        if (form, symmetry) != ("coordinate", "general") or values == "pattern" or n_values > n_genes * n_cells:
+            raise ValueError(f"{form}, {values}, {symmetry}, {n_values} values: not a list of counts")
+        with text(path, unpacked) as file:
+            matrix = sparse.csr_matrix(io.mmread(file).T)
+        if matrix.nnz < n_values:
+            raise ValueError("a gene is there twice in a cell")
     except BROKEN as error:
         raise broken(path, error) from None
-    _fit(path, matrix.shape[::-1], n_genes, n_cells)
     return _counts(path, matrix)
 
 
@@ -203,10 +209,11 @@ def _join(
     return joined, var, len(every) - len(common)
 
 
-def _lines(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
+def _lines(path: Path, unpacked: float, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
     """The first columns of a table without a header, as text; ``optional`` ones are missing values if not there."""
     try:
-        table = pd.read_csv(path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
+        with text(path, unpacked) as file:
+            table = pd.read_csv(file, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
     except BROKEN as error:
         raise broken(path, error) from None
     if table.shape[1] < len(columns):
