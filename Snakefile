@@ -10,6 +10,10 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+# As its files and the command line say it; what is included next fills in the defaults.
+given = dict(config)
+
+
 include: "workflow/rules/common.smk"
 
 
@@ -29,6 +33,7 @@ localrules:
     all,
     check_dataset,
     fetch,
+    manifest,
     ready,
 
 
@@ -41,6 +46,7 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+        "results/manifest.json",
 
 
 rule ready:

@@ -251,6 +251,12 @@ def test_one_machine_is_not_told_of_as_several(world, tmp_path):
     assert "Made on node by factorbench aaaaaaaaaaaa (with local changes). Config, every package" in text
 
 
+def test_a_page_of_code_without_a_commit_names_none(world, tmp_path):
+    folder, runs, scores = world
+    world = folder, [run | {"git_commit": None, "git_dirty": None} for run in runs], scores
+    assert "Made on node. Config, every package" in Page(page(world, tmp_path)[0]).text
+
+
 def test_the_summary_names_machines_where_there_are_several(world, tmp_path):
     for machines in (["node", "node"], ["new", "old"]):
         (tmp_path / "tables").mkdir(exist_ok=True)

@@ -103,3 +103,36 @@ rule report:
         ENVIRONMENT
     script:
         "../scripts/report.py"
+
+
+# Downloads are not among its inputs, although it hashes them: who deleted them has not to fetch, and so to fit, again.
+# Whatever changes in them changes what is prepared from them.
+rule manifest:
+    input:
+        prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
+        factors=runs("results/runs/{dataset}/{method}/{seed}/factors.h5ad"),
+        runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
+        jobs=runs("results/runs/{dataset}/{method}/{seed}/job.json"),
+        models=runs("results/runs/{dataset}/{method}/{seed}/model"),
+        scores=runs("results/scores/{dataset}/{method}/{seed}.tsv"),
+        over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
+        comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
+        tables=expand("results/tables/{table}.tsv", table=TABLES),
+        cells=[
+            f"results/tables/cells_{name}.tsv.gz"
+            for name, figure in config["figures"].items()
+            if figure["kind"] == "scatter"
+        ],
+        figures=expand("results/figures/{figure}.{kind}", figure=config["figures"], kind=["png", "svg"]),
+        report="results/report.html",
+        code=code("provenance.py"),
+    output:
+        "results/manifest.json",
+    log:
+        "results/logs/manifest.log",
+    conda:
+        ENVIRONMENT
+    params:
+        given=given,
+    script:
+        "../scripts/manifest.py"
