@@ -24,7 +24,10 @@ def learn_covariates(obs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]
 
 def _learn(column: pd.Series, name: str) -> dict[str, Any]:
     if _is_number(column):
-        return {"name": name, "mean": float(column.mean()), "scale": float(column.std(ddof=0)) or 1.0}
+        mean, scale = float(column.mean()), float(column.std(ddof=0)) or 1.0
+        if not np.isfinite([mean, scale]).all():
+            raise UserError(f"obs[{name!r}]: its numbers are too large to be standardised; give them in another unit")
+        return {"name": name, "mean": mean, "scale": scale}
     return {"name": name, "levels": sorted(column.astype(str).unique())}
 
 

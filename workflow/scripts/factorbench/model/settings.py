@@ -35,6 +35,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 """What each recipe says of the settings of training that are not given."""
 
 
+MOST_FACTORS, WIDEST, LONGEST = 10_000, 100_000, 10**9
+"""Factors of a kind, units of a layer, and epochs, updates or cells of a batch beyond which only a slip of the finger
+goes: what it would take is no network that any machine can hold, and no training that ends."""
+
+
 def _trained(doc: str, types: type | tuple[type, ...], **limits: Any) -> Param:
     """A setting of training: ``None``, its default, stands for what the recipe says."""
     types = types if isinstance(types, tuple) else (types,)
@@ -47,8 +52,8 @@ PARAMS: dict[str, Param] = {
         "how it is trained: fast, by alternating steps on a schedule, or paper, as its authors did",
         choices=tuple(RECIPES),
     ),
-    "n_sparse": Param(0, "number of sparse unannotated factors", minimum=0),
-    "n_dense": Param(0, "number of dense factors", minimum=0),
+    "n_sparse": Param(0, "number of sparse unannotated factors", minimum=0, maximum=MOST_FACTORS),
+    "n_dense": Param(0, "number of dense factors", minimum=0, maximum=MOST_FACTORS),
     "lambda0": Param(0.1, "weight of the squared L2 norm of the scores, eq. 3", minimum=0),
     "lambda1": Param(0.93, "weight of the L1 norm of annotated loadings outside their gene set, eq. 5", minimum=0),
     "lambda2": Param(0.43, "weight of the L1 norm of the loadings of sparse factors, eq. 5", minimum=0),
@@ -73,12 +78,13 @@ PARAMS: dict[str, Param] = {
         float,
         minimum=1e-12,
     ),
-    "batch_size": _trained("most cells in a mini-batch", int, minimum=2),
-    "epochs": _trained("passes over all cells, the most there may be", int, minimum=1),
+    "batch_size": _trained("most cells in a mini-batch", int, minimum=2, maximum=LONGEST),
+    "epochs": _trained("passes over all cells, the most there may be", int, minimum=1, maximum=LONGEST),
     "min_updates": _trained(
         "updates (mini-batches) of a full training; small data take more epochs until there are that many",
         int,
         minimum=0,
+        maximum=LONGEST,
     ),
     "center": Param(True, "whether genes are centred by their means over the cells of the fit (never scaled)"),
     "patience": Param(
@@ -111,8 +117,10 @@ def check_settings(given: dict[str, Any], where: str = "InterpretableAutoencoder
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where}.{key}: {value!r} should be finite")
     for key in ("hidden", "covariate_hidden"):
-        if not all(isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in settings[key]):
-            raise UserError(f"{where}.{key}: {settings[key]!r} should be a list of whole numbers above zero")
+        if not all(type(width) is int and 0 < width <= WIDEST for width in settings[key]):
+            raise UserError(
+                f"{where}.{key}: {settings[key]!r} should be a list of whole numbers above zero, at most {WIDEST:,}"
+            )
         settings[key] = list(settings[key])
     if not all(isinstance(name, str) for name in settings["covariates"]):
         raise UserError(f"{where}.covariates: {settings['covariates']!r} should be a list of names of columns of obs")
