@@ -1,8 +1,10 @@
 """The benchmark through a real Slurm: jobs run there and nowhere else; what fails is reported, retried, recovered."""
 
+import contextlib
 import datetime
 import itertools
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -73,6 +75,22 @@ def test_the_next_attempt_has_more_time_and_memory(first):
         assert memory[1] == pytest.approx(2 * memory[0], abs=2)
     assert first.fits("over_time")[0]["TimeLimit"] == "1"
     assert first.fits("stumbles")[0]["TimeLimit"] == "25"
+
+
+def test_threads_are_what_slurm_was_asked_for(first):
+    asked = {wildcards: re.search(r"CPUs/Task=(\d+)", first.shown[n])[1] for n, (_, wildcards) in first.jobs.items()}
+    assert asked["planted_over_time_0"] == "2"
+    assert asked["planted_ae_0"] == "1"
+
+
+def test_no_run_outlives_its_job(bench, again):
+    """Nor one that was cancelled or killed, although it is a process of its own session."""
+    left = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(bench.folder):
+                left.append((process / "cmdline").read_bytes())
+    assert left == []
 
 
 def test_what_always_fails_ends_the_command_with_an_error_and_its_reason(first):
