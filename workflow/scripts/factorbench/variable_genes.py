@@ -65,6 +65,11 @@ def dispersed(expression: Iterable[sparse.csr_matrix], flavor: str, n_top_genes:
         of the mean, median and median absolute deviation (Zheng et al. 2017, 10.1038/ncomms14049).
     n_top_genes
         How many; more of them if the last are equal.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to rank genes by: each is alone among those of about its mean, or equal to them.
     """
     seurat = flavor == "seurat"
     _, mean, variance = moments(block.expm1() if seurat else block for block in expression)
@@ -86,6 +91,8 @@ def dispersed(expression: Iterable[sparse.csr_matrix], flavor: str, n_top_genes:
         scale[alone], centre[alone] = centre[alone], 0
     normalised = ((values - centre) / scale).to_numpy()
     known = np.sort(normalised[~np.isnan(normalised)])[::-1]
+    if not len(known):
+        raise ValueError("no gene's dispersion differs from that of others of about its mean")
     return normalised >= known[min(n_top_genes, len(known)) - 1]
 
 

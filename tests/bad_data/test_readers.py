@@ -1,0 +1,406 @@
+"""Readers: whatever a file holds, its counts are read as they are or it is refused in one line, and not too late."""
+
+import gzip
+import json
+import tracemalloc
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from factorbench import archives, contracts, prepare, registry, symbols
+from factorbench.contracts import UserError
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from tests.bad_data.outcome import fuzz, one_line, tried
+
+COUNTS = np.array([[0, 3, 0, 1], [2, 0, 0, 0], [0, 0, 5, 0]])
+MIB = 1 / 1024
+"""GiB."""
+
+
+def read(reader, files, options=None):
+    module = registry.load("reader", reader)
+    return module.read(files, registry.resolve(module.SPEC, options or {}, "options"))
+
+
+def read_and_write(tmp_path, reader, files, options=None):
+    """What the rule read does: the counts as they lie in raw.h5ad."""
+    prepare.write_raw(tmp_path / "raw.h5ad", read(reader, files, options))
+    with contracts.on_disk(tmp_path / "raw.h5ad") as stored:
+        counts = stored.X[:]
+        counts.check_format(full_check=True)
+        assert counts.has_canonical_format
+        assert counts.shape == (len(stored.obs_names), len(stored.var_names))
+        assert json.loads(stored.uns["reader"]).keys()
+        return anndata.AnnData(counts, obs=stored.obs, var=stored.var)
+
+
+def cells(counts):
+    obs = pd.DataFrame({"type": list("aab")}, index=["c0", "c1", "c2"])
+    return anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=["g0", "g1", "g2", "g3"]))
+
+
+def h5ad(path, counts=COUNTS, change=None):
+    cells(counts).write_h5ad(path)
+    if change:
+        with h5py.File(path, "a") as file:
+            change(file)
+    return {"counts": path}
+
+
+# ---------------------------------------------------------------------------------------------------------------- h5ad
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8", "uint64"])
+def test_counts_of_any_form_and_type_are_the_same_counts(tmp_path, form, dtype):
+    found = read_and_write(tmp_path, "h5ad", h5ad(tmp_path / "a.h5ad", form(COUNTS.astype(dtype))))
+    np.testing.assert_array_equal(found.X.toarray(), COUNTS)
+    assert found.X.dtype == dtype
+
+
+def test_numbers_that_float32_does_not_have_are_kept(tmp_path):
+    counts = COUNTS.astype(np.int64) * 2**24 + (COUNTS > 0)
+    found = read_and_write(tmp_path, "h5ad", h5ad(tmp_path / "a.h5ad", counts))
+    assert found.X.toarray().tolist() == counts.tolist()
+
+
+def test_a_file_that_was_written_in_backed_mode(tmp_path):
+    h5ad(tmp_path / "a.h5ad", sparse.csr_matrix(COUNTS))
+    backed = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r+")
+    backed.obs["more"] = "x"
+    backed.write()
+    backed.file.close()
+    found = read_and_write(tmp_path, "h5ad", {"counts": tmp_path / "a.h5ad"})
+    np.testing.assert_array_equal(found.X.toarray(), COUNTS)
+    assert list(found.obs) == ["type", "more"]
+
+
+def replace(place, values):
+    def change(file):
+        kept = dict(file[place].attrs)
+        del file[place]
+        file[place] = values
+        file[place].attrs.update(kept)
+
+    return change
+
+
+def attribute(place, name, value):
+    return lambda file: file[place].attrs.modify(name, value)
+
+
+def link_to(target):
+    def change(file):
+        del file["X"]
+        file["X"] = target
+
+    return change
+
+
+def elsewhere(file):
+    """Its X is another file's bytes: what could read any file of who runs this."""
+    del file["X"]
+    file.create_dataset("X", (3, 4), "f4", external=[("/etc/passwd", 0, 48)])
+
+
+def no_index(file):
+    del file["obs/_index"]
+
+
+N = int((COUNTS > 0).sum())
+SPARSE = {
+    "indices beyond the genes": (replace("X/indices", np.full(N, 9)), "indices must be < 4"),
+    "negative indices": (replace("X/indices", np.full(N, -1)), "indices must be >= 0"),
+    "a gene twice": (replace("X/indices", np.array([1, 1, 0, 2])), "a gene is there twice in a cell"),
+    "indices with a point": (replace("X/indices", np.array([1.5, 3.0, 0.0, 2.0])), "whole numbers"),
+    "indptr that goes down": (replace("X/indptr", np.array([0, 3, 2, N])), "non-decreasing"),
+    "indptr too short": (replace("X/indptr", np.array([0, N])), "index pointer size"),
+    "fewer values": (replace("X/data", np.ones(2)), "indptr ends at 4, there are 2 values"),
+    "values that are text": (replace("X/data", np.full(N, b"a")), "dtype"),
+    "rows called columns": (attribute("X", "encoding-type", "csc_matrix"), "index pointer size 4 should be 5"),
+    "an unknown encoding": (attribute("X", "encoding-type", "banana"), "banana"),
+    "another shape": (attribute("X", "shape", [3, 2]), "indices must be < 2"),
+    "more genes than names": (attribute("X", "shape", [3, 9]), r"names 3 cells and 4 genes, .* \(3, 9\)"),
+}
+DENSE = {
+    "text": (replace("X", np.full((3, 4), b"a")), r"/X holds \|S1"),
+    "long text": (replace("X", np.full((3, 4), "a", object)), "/X holds object"),
+    "complex numbers": (replace("X", np.ones((3, 4), complex)), "/X holds complex128"),
+    "true and false": (replace("X", np.ones((3, 4), bool)), "/X holds bool"),
+    "half precision": (replace("X", np.ones((3, 4), np.float16)), "float16"),
+    "one dimension": (replace("X", np.ones(12)), r"float64 of shape \(12,\)"),
+    "three dimensions": (replace("X", np.ones((3, 4, 1))), r"float64 of shape \(3, 4, 1\)"),
+    "fewer cells": (replace("X", np.ones((2, 4))), r"names 3 cells and 4 genes, .* \(2, 4\)"),
+    "a circle of links": (link_to(h5py.SoftLink("/X")), "link"),
+    "a file that is not there": (link_to(h5py.ExternalLink("/none.h5", "/X")), "open"),
+    "a file that is no data": (elsewhere, "/X is kept in another file"),
+    "obs of an unknown encoding": (attribute("obs", "encoding-type", "banana"), "banana"),
+    "uns of an unknown encoding": (attribute("uns", "encoding-type", "banana"), "banana"),
+    "obs without names": (no_index, "_index"),
+    "a column that is not there": (attribute("obs", "column-order", ["x"]), "'x'"),
+    "no genes' names": (lambda file: file.pop("var"), "names 3 cells and 0 genes"),
+}
+
+
+@pytest.mark.parametrize(("form", "name"), [*(("csr", n) for n in SPARSE), *(("dense", n) for n in DENSE)])
+def test_a_malformed_h5ad_is_refused(tmp_path, form, name):
+    change, says = {"csr": SPARSE, "dense": DENSE}[form][name]
+    counts = COUNTS.astype(np.float32)
+    files = h5ad(tmp_path / "a.h5ad", sparse.csr_matrix(counts) if form == "csr" else counts, change)
+    with pytest.raises(UserError, match=says) as error:
+        read("h5ad", files)
+    assert one_line(error.value).startswith(f"{tmp_path / 'a.h5ad'}: ")
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
+def test_no_cells_or_no_genes(tmp_path, shape):
+    anndata.AnnData(np.zeros(shape, np.float32)).write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(UserError, match=f"files: the data have {shape[0]} cells and {shape[1]} genes"):
+        read("h5ad", {"counts": tmp_path / "a.h5ad"})
+
+
+PLACES = ["X", "X/data", "X/indices", "X/indptr", "obs", "obs/_index", "obs/type", "var", "var/_index", "uns", "layers"]
+ARRAYS = st.one_of(
+    st.lists(st.integers(-2, 9), max_size=6).map(lambda numbers: np.array(numbers, np.int64)),
+    st.lists(st.floats(width=32), max_size=6).map(lambda numbers: np.array(numbers, np.float32)),
+    st.lists(st.sampled_from(["", "a", "a", "é", "c\nd"]), max_size=4).map(lambda words: np.array(words, object)),
+    st.sampled_from([np.float64(3), np.ones((3, 4)), np.ones((3, 4, 2)), np.zeros(3, [("a", "i4")])]),
+)
+
+
+@st.composite
+def damage(draw):
+    """One to three changes of a file: an array replaced, something taken away, an attribute of another value."""
+    changes = []
+    for _ in range(draw(st.integers(1, 3))):
+        place, array = draw(st.sampled_from(PLACES)), draw(ARRAYS)
+        how = draw(st.sampled_from(["replace", "remove", "attribute"]))
+        name = draw(st.sampled_from(["encoding-type", "encoding-version", "shape", "_index", "column-order", "new"]))
+        value = draw(
+            st.sampled_from(["csc_matrix", "csr_matrix", "array", "dict", "", [3, 4], [9, 9], [-1, 4], ["type"]])
+        )
+        changes.append((place, how, array, name, value))
+    return changes
+
+
+@fuzz(100)
+@given(damage(), st.sampled_from([sparse.csr_matrix, sparse.csc_matrix]))
+def test_a_damaged_h5ad_is_read_or_refused(tmp_path, changes, form):
+    files = h5ad(tmp_path / "a.h5ad", form(COUNTS.astype(np.float32)))
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        for place, how, array, name, value in changes:
+            if place not in file:
+                continue
+            if how == "attribute":
+                file[place].attrs[name] = value
+                continue
+            kept = dict(file[place].attrs)
+            del file[place]
+            if how == "replace":
+                if array.dtype == object and not len(array):
+                    array = np.zeros(0)
+                file[place] = array
+                file[place].attrs.update(kept)
+    tried(read_and_write, tmp_path, "h5ad", files)
+
+
+@fuzz(25)
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_file_that_is_cut_off_is_refused(tmp_path, share):
+    for name, reader, options in (("a.h5ad", "h5ad", {}), ("a.h5", "tenx", {"samples": {"s": {"h5": "counts"}}})):
+        path = tmp_path / name
+        h5ad(path, sparse.csr_matrix(COUNTS))
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        with pytest.raises(UserError, match=name) as error:
+            read(reader, {"counts": path}, options)
+        one_line(error.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------- text
+
+NASTY = st.text(st.sampled_from("c01g\t\t\t\n\n\r\"' ,%#;\\.-\x00\x0b\x1b\ufeff\u2028é_/NA"), max_size=60).map(
+    str.encode
+)
+BYTES = st.one_of(NASTY, st.binary(max_size=40), NASTY.map(gzip.compress))
+MARKET = b"%%MatrixMarket matrix coordinate integer general\n"
+SAMPLES = {"samples": {"s": {"matrix": "matrix", "barcodes": "barcodes", "genes": "genes"}}}
+
+
+def tenx(folder, matrix=MARKET + b"2 2 2\n1 1 5\n2 2 1\n", barcodes=b"A\nB\n", genes=b"e1\tG1\ne2\tG2\n"):
+    files = {}
+    for name, content in (("matrix", matrix), ("barcodes", barcodes), ("genes", genes)):
+        files[name] = folder / name
+        files[name].write_bytes(content)
+    return files
+
+
+def has_names(data):
+    for names in (data.obs_names, data.var_names):
+        assert all(isinstance(name, str) for name in names)
+
+
+@fuzz(300)
+@given(BYTES | NASTY.map(lambda rest: b"GENE\tc0\tc1\ng0\t1\t2\n" + rest))
+def test_any_bytes_are_a_matrix_of_text_or_refused(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    data = tried(read_and_write, tmp_path, "dge_text", {"counts": tmp_path / "a.txt"})
+    if data is not None:
+        has_names(data)
+        assert b"\0" not in content or content[:2] == b"\x1f\x8b"
+
+
+@fuzz(120)
+@given(BYTES | NASTY.map(lambda rest: b"cell\tx\nc0\ta\n" + rest), st.booleans(), st.sampled_from(["", "c[0-9]"]))
+def test_any_bytes_are_a_table_of_cells_or_refused(tmp_path, content, header, barcode):
+    (tmp_path / "cells.tsv").write_bytes(content)
+    files = h5ad(tmp_path / "a.h5ad") | {"cells": tmp_path / "cells.tsv"}
+    options = {"cells": "cells", "barcode": barcode, "cells_columns": [] if header else ["cell", "x"]}
+    data = tried(read_and_write, tmp_path, "h5ad", files, options)
+    if data is not None:
+        np.testing.assert_array_equal(data.X.toarray(), COUNTS)
+        assert list(data.obs["type"]) == list("aab")
+
+
+@fuzz(200)
+@given(BYTES, st.sampled_from(["matrix", "barcodes", "genes"]), st.booleans())
+def test_any_bytes_are_a_file_of_tenx_or_refused(tmp_path, content, key, after):
+    start = {"matrix": MARKET, "barcodes": b"A\n", "genes": b"e1\tG1\n"}[key]
+    files = tenx(tmp_path, **{key: start + content if after else content})
+    data = tried(read_and_write, tmp_path, "tenx", files, SAMPLES)
+    if data is not None:
+        has_names(data)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "says"),
+    [
+        (MARKET + b"2 2 9000000000000\n1 1 5\n", "9000000000000 values: not a list of counts"),
+        (MARKET + b"2000000000 3000000000 1\n1 1 5\n", "2000000000 genes x 3000000000 barcodes"),
+        (MARKET + b"2 2 2\n1 1 5\n1 1 1\n", "a gene is there twice in a cell"),
+        (MARKET + b"2 2 1\n1 1 99999999999999999999\n", "cannot be read"),
+        (MARKET.replace(b"general", b"symmetric") + b"2 2 1\n1 1 5\n", "symmetric"),
+        (MARKET.replace(b"integer", b"pattern") + b"2 2 1\n1 1\n", "pattern"),
+        (MARKET.replace(b"coordinate", b"array") + b"2 2\n1\n2\n3\n4\n", "array"),
+        (MARKET.replace(b"integer", b"complex") + b"2 2 1\n1 1 2 3\n", "complex128"),
+    ],
+)
+def test_a_matrix_that_is_no_list_of_counts_is_refused_before_it_takes_memory(tmp_path, matrix, says):
+    with pytest.raises(UserError, match=says) as error:
+        read("tenx", tenx(tmp_path, matrix), SAMPLES)
+    assert one_line(error.value).startswith(str(tmp_path / "matrix"))
+
+
+TABLES = {
+    "a column called self": (b"cell\tself\nc0\t1\n", {}, None),
+    "a column without a value": (b"cell\tx\nc0\t\nc1\tNA\n", {}, None),
+    "a column called as the index": (b"cell\t_index\nc0\t1\n", {}, "cannot be called '_index'"),
+    "a column that is a path": (b"cell\t/X\nc0\t1\n", {}, "cannot be called '/X'"),
+    "a column that is a dot": (b"cell\t.\nc0\t1\n", {}, r"cannot be called '\.'"),
+    "more fields than names": (b"cell\tx\nc0\t1\t2\t3\n", {}, "2 fields more than the header"),
+    "zero bytes": (b"cell\tx\nc0\ta\0b\n", {}, "is not text"),
+    "UTF-16": ("cell\tx\nc0\t1\n".encode("utf-16-le"), {}, "is not text"),
+    "columns that are numbers": (b"c0\t1\n", {"cells_columns": [1, 2]}, "cells_columns"),
+    "columns of one name": (b"c0\t1\n", {"cells_columns": ["a", "a"]}, "each once"),
+    "a range that goes down": (b"cell\tx\nc0\t1\n", {"names": {"l": {"column": "x", "values": {"3-1": "a"}}}}, "go up"),
+    "a range without end": (
+        b"cell\tx\nc0\t1\n",
+        {"names": {"l": {"column": "x", "values": {"1-999999999": "a"}}}},
+        "at most 100,000 numbers",
+    ),
+    "no name": (b"cell\tx\nc0\t1\n", {"names": {"l": {"column": "x", "values": {"1": None}}}}, "should be a name"),
+    "a column that is a list": (b"cell\tx\nc0\t1\n", {"names": {"l": {"column": ["x"], "values": {}}}}, "no column"),
+    "an expression too large": (b"cell\tx\nc0\t1\n", {"barcode": "a{99999999999}"}, "no regular expression"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_cells(tmp_path, name):
+    content, options, says = TABLES[name]
+    (tmp_path / "cells.tsv").write_bytes(content)
+    files = h5ad(tmp_path / "a.h5ad") | {"cells": tmp_path / "cells.tsv"}
+    if says is None:
+        found = read_and_write(tmp_path, "h5ad", files, {"cells": "cells", **options})
+        assert found.obs.shape == (3, 2)
+        return
+    with pytest.raises(UserError, match=says) as error:
+        read("h5ad", files, {"cells": "cells", **options})
+    one_line(error.value)
+
+
+# -------------------------------------------------------------------------------------------------------------- limits
+
+BOMB = gzip.compress(b"GENE\tc0\n" + b"0\t" * (32 << 20), 9)
+"""64 MiB as 64 kB."""
+
+
+def bombs(folder):
+    """Reader, files and options, each with one file that unpacks to 64 MiB."""
+    (folder / "bomb.gz").write_bytes(BOMB)
+    bomb = folder / "bomb.gz"
+    table = h5ad(folder / "a.h5ad") | {"cells": bomb}
+    return {
+        "dge_text": ("dge_text", {"counts": bomb}, {}),
+        "cells": ("h5ad", table, {"cells": "cells"}),
+        "barcodes": ("tenx", tenx(folder) | {"barcodes": bomb}, SAMPLES),
+    }
+
+
+@pytest.mark.parametrize("name", ["dge_text", "cells", "barcodes"])
+def test_text_that_unpacks_to_too_much_is_refused_while_it_is_read(tmp_path, name):
+    reader, files, options = bombs(tmp_path)[name]
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"bomb\.gz: unpacks to more than .* GiB; raise limits\.unpacked") as error:
+            read(reader, files, {**options, "unpacked": 2 * MIB})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    one_line(error.value)
+    assert peak < 48 << 20
+
+
+def test_no_more_than_the_limit_is_unpacked(tmp_path):
+    (tmp_path / "bomb.gz").write_bytes(BOMB)
+    file = archives.Text(tmp_path / "bomb.gz", 2 * MIB)
+    with file, pytest.raises(UserError, match="unpacks to more"):
+        file.readall()
+    assert file.content.tell() < (2 << 20) + (1 << 17)
+    with archives.text(tmp_path / "bomb.gz", 65 * MIB) as whole:
+        assert len(whole.read()) == len(gzip.decompress(BOMB))
+
+
+def test_comments_of_a_matrix_are_counted_too(tmp_path):
+    comments = (b"%" + b" " * 98 + b"\n") * 50_000
+    matrix = gzip.compress(MARKET + comments + b"2 2 1\n1 1 5\n")
+    files = tenx(tmp_path, matrix)
+    assert read("tenx", files, SAMPLES).X.sum() == 5
+    with pytest.raises(UserError, match="matrix: unpacks to more than"):
+        read("tenx", files, SAMPLES | {"unpacked": MIB})
+
+
+def test_orthologs_that_unpack_to_too_much(tmp_path):
+    path = tmp_path / "pairs.csv.gz"
+    path.write_bytes(gzip.compress(b"mouse,human\nActb,ACTB\n" + b"a,b\n" * 2_000_000))
+    columns = {"from": "mouse", "to": "human", "kind": ""}
+    assert len(symbols.read_orthologs(path, columns, "here")) == 2
+    with pytest.raises(UserError, match=r"pairs.csv.gz: unpacks to more than"):
+        symbols.read_orthologs(path, columns, "here", MIB)
+
+
+@pytest.mark.parametrize(("reader", "place"), [("h5ad", "X"), ("h5ad", "obs/big"), ("tenx", "X"), ("h5ad", "uns/big")])
+def test_arrays_of_a_terabyte_in_a_file_of_some_kilobytes(tmp_path, reader, place):
+    def grow(file):
+        file.pop(place, None)
+        file.create_dataset(place, (500_000, 500_000), "f4", chunks=(1000, 1000), compression="gzip")
+
+    files = h5ad(tmp_path / "a.h5ad", change=grow)
+    assert (tmp_path / "a.h5ad").stat().st_size < 100_000
+    options = {"samples": {"s": {"h5": "counts"}}} if reader == "tenx" else {}
+    with pytest.raises(UserError, match=r"a\.h5ad: unpacks to 931 GiB, more than 16; raise limits\.unpacked") as error:
+        read(reader, files, options)
+    one_line(error.value)
