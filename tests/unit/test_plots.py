@@ -290,7 +290,7 @@ def test_runtime_of_several_machines_is_a_row_each_and_says_so():
     np.testing.assert_allclose([line.get_xdata()[0] * 60 for line in drawn(figure, "median")], [20, 2, 600])
     points = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets())]
     assert sorted(np.concatenate(points)[:, 1].round()) == [0, 1, 2]
-    assert "Runs made on 2 machines; ratios are within a machine." in texts(figure)
+    assert "Runs were made on 2 machines; ratios are within a machine." in texts(figure)
     assert "20 s (1×)" in texts(figure)
     assert clashes(figure) == []
 

@@ -177,7 +177,7 @@ def test_runs_of_two_machines_follow_no_one_law(tmp_path):
     assert law_of(made, "slow", "iteration")["cells_exponent"] == pytest.approx(1, rel=1e-5)
     figure = plot_scaling.plot(made, {"dataset": "toy", "title": "Growth"}, config)
     assert f"Interpretable AE: no law, {scaling.SEVERAL_HOSTS}" in texts(figure)
-    assert "Runs made on 2 machines; ratios are within a machine." in texts(figure)
+    assert "Runs were made on 2 machines; ratios are within a machine." in texts(figure)
 
 
 def test_ratios_of_full_times_are_within_a_machine(world, tmp_path):

@@ -63,7 +63,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     published = any(p["paper_minutes"].notna().any() for p in panels.values())
     handles = legend(stopped, published)
     style.legend_outside(figure, handles, (0, 0), ncols=2, handletextpad=0.3)
-    remarks = [f"Runs {several}." if several else "", ELSEWHERE if published else ""]
+    remarks = [f"Runs were {several}." if several else "", ELSEWHERE if published else ""]
     remarks.append(style.caveats(config, spec["datasets"]))
     style.note(figure, " ".join(filter(None, remarks)), 125, below=0.2 + 0.2 * -(-len(handles) // 2))
     return figure

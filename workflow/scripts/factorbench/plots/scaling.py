@@ -45,7 +45,7 @@ def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str
     )
     figure.suptitle(spec.get("title", ""), x=0.01, ha="left", fontweight="bold", fontsize=11)
     several = several_hosts(full)
-    remarks = [f"Runs {several}." if several else "", style.caveats(config, [spec["dataset"]])]
+    remarks = [f"Runs were {several}." if several else "", style.caveats(config, [spec["dataset"]])]
     if not shown:
         style.empty(grid[0, 0], f"Nothing to draw: no number of terms with {SIZES} numbers of cells.")
         style.note(figure, " ".join(filter(None, remarks)))
