@@ -1,11 +1,13 @@
 # The commands of the README. Everything is set up on first use; nothing is installed outside .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help run paper paper-subset scaling bench million check-dataset test lint lock clean
+.PHONY: help run paper paper-subset scaling bench million check-dataset verify test slurm-test lint lock clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 # More for Snakemake, say ARGS="--configfile workflow/presets/NAME.yaml" or ARGS="-n"
 ARGS ?=
+# How it is run, another folder of profiles/ than default: PROFILE=slurm
+PROFILE ?=
 # A folder or base address with the data files, tried before their sources (separate several by commas)
 MIRROR ?=
 # A dataset of the config, for check-dataset
@@ -13,7 +15,8 @@ NAME =
 PINS := envs/install.sh envs/torch.txt envs/torch-cuda.txt envs/build.txt envs/factorbench.txt
 
 SETTINGS = $(if $(MIRROR),'mirrors=[$(MIRROR)]') $(if $(NAME),check=$(NAME))
-OPTIONS = $(PRESET) $(ARGS) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
+WITH = $(if $(PROFILE),--workflow-profile profiles/$(PROFILE))
+OPTIONS = $(WITH) $(PRESET) $(ARGS) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
 
 export PYTHON TORCH_INDEX
 
@@ -28,7 +31,7 @@ $(VENV)/.%: envs/%.txt $(VENV)/.factorbench
 	@sh envs/install.sh $(VENV) $*
 	@touch $@
 
-run: $(VENV)/.factorbench ## the benchmark: data, runs, tables, figures, results/report.html
+run: $(VENV)/.factorbench $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm) ## the benchmark: data, runs, tables, figures, results/report.html
 	@$(BIN)/snakemake ready $(OPTIONS)
 	@$(BIN)/snakemake all $(OPTIONS)
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.summary results
@@ -57,9 +60,15 @@ check-dataset: $(VENV)/.factorbench ## what an entry's data are, before anything
 	@test -n "$(NAME)" || { echo "error: say which: make check-dataset NAME=a_dataset" >&2; exit 1; }
 	@$(BIN)/snakemake check_dataset --forcerun describe $(OPTIONS)
 
+verify: $(VENV)/.factorbench ## hold results/ against results/manifest.json, and every table and figure against its runs
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.verify results
+
 test: $(VENV)/.test ## the tests, fast ones first
-	@$(BIN)/python -m pytest tests/unit tests/contract -n 2 -q
-	@$(BIN)/python -m pytest tests/workflow -q
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/bad_data -n 2 -q
+	@$(BIN)/python -m pytest tests/workflow tests/faults -n 2 --dist loadfile -q
+
+slurm-test: $(VENV)/.test $(VENV)/.slurm ## the workflow through a Slurm of its own, on a Debian machine as root: five minutes
+	@$(BIN)/python -m pytest tests/slurm -q
 
 lint: $(VENV)/.test ## formatting and lint of code and workflow, dry run of every preset
 	@$(BIN)/ruff format --check .
