@@ -4,10 +4,14 @@ import contextlib
 import datetime
 import itertools
 import re
+import signal
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from tests.slurm.cluster import ask, wait
+from tests.slurm.conftest import HERE, PROFILE, Run, running
 
 TIMED = ["fit_seconds", "start_seconds", "seconds_per_iteration", "peak_memory_mb", "started"]
 NODES = {"node1", "node2"}
@@ -78,9 +82,9 @@ def test_the_next_attempt_has_more_time_and_memory(first):
 
 
 def test_threads_are_what_slurm_was_asked_for(first):
-    asked = {wildcards: re.search(r"CPUs/Task=(\d+)", first.shown[n])[1] for n, (_, wildcards) in first.jobs.items()}
-    assert asked["planted_over_time_0"] == "2"
-    assert asked["planted_ae_0"] == "1"
+    for method, threads in {"over_time": "2", "ae": "1"}.items():
+        number = first.of("fit", f"planted_{method}_0")[0]
+        assert f"CPUs/Task={threads} " in first.shown[number]
 
 
 def test_no_run_outlives_its_job(bench, again):
@@ -120,3 +124,17 @@ def test_the_tables_are_those_of_a_run_without_cluster_and_faults(bench, again, 
         for each in (bench, reference)
     )
     pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_an_interrupted_command_leaves_nothing_in_the_queue(bench, again, cluster):
+    """Ctrl-C, once."""
+    (bench.folder / "faults/cancelled").write_text("hang")
+    wanted = "results/runs/planted/cancelled/0/run.json"
+    with bench.started(*PROFILE, *HERE, "--force", wanted) as process:
+        wait(lambda: running(bench, "cancelled"), 60, cluster.complaint)
+        process.send_signal(signal.SIGINT)
+        printed = bench.finish(process, 60)
+    wait(lambda: not ask("squeue", "--noheader"), 20, cluster.complaint)
+    (number,) = Run(printed, bench.code, cluster).jobs
+    assert bench.code != 0
+    assert cluster.jobs()[number]["JobState"] == "CANCELLED"
