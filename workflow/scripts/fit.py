@@ -33,9 +33,9 @@ with reporting(snakemake) as say:
     say(name)
 
     def echo(chunk: bytes) -> None:
-        sys.stdout.write(chunk.decode(errors="replace"))
         terminal.write(chunk)
         terminal.flush()
+        sys.stdout.write(chunk.decode(errors="replace"))
 
     record = supervise(snakemake.output.job, echo)
     say(f"{name}: {summary(record)}")

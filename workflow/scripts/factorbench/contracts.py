@@ -7,6 +7,7 @@ Only numpy, pandas and anndata are needed.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from .shortage import shortage
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -164,9 +167,15 @@ def factor_signs(loadings: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder and move it to ``path`` if the block ends well."""
+    """Yield a temporary path in the same folder and move it to ``path`` if the block ends well.
+
+    What a writer of ``path`` that was killed left is removed. A lack of space is raised as `Shortage`, naming ``path``.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for dots in (".", ".."):  # one more where a temporary path was written so itself
+        for left in path.parent.glob(f"{dots}{glob.escape(path.name)}.????????.part*"):
+            left.unlink(missing_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part" + path.suffix, dir=path.parent)
     os.close(handle)
     part = Path(name)
@@ -174,6 +183,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield part
         os.chmod(part, 0o666 & ~_umask())
         os.replace(part, path)
+    except Exception as error:
+        lack = shortage(error, str(path))
+        if lack is None:
+            raise
+        raise lack from error
     finally:
         part.unlink(missing_ok=True)
 

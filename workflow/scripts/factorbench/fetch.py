@@ -25,6 +25,7 @@ from . import archives, clock, pins, sources
 from .archives import CHUNK, Failure, short
 from .contracts import UserError
 from .locks import locked
+from .shortage import shortage
 
 REDIRECTS = 10
 LONGEST_WAIT = 30.0
@@ -83,6 +84,8 @@ def fetch(
     ------
     UserError
         In one line: the file, what each source said, what to do.
+    Shortage
+        If there is no space for it; what came so far is kept.
     """
     try:
         return _Getter(entry, group, mirrors, progress, patience).file(Path(path))
@@ -139,6 +142,9 @@ class _Getter:
             except Failure as problem:
                 problems.append(f"{label}: {problem}")
             except OSError as problem:
+                lack = shortage(problem, f"{self.group}/{path.name}")
+                if lack is not None:  # no other source would help
+                    raise lack from None
                 problems.append(f"{label}: {problem.strerror or problem}")
             else:
                 os.replace(part, path)

@@ -24,9 +24,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import contracts, registry
+from . import contracts, lifeline, registry
 from .clock import Budget
 from .contracts import Factors, UserError
+from .shortage import shortage, tell_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,11 @@ PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "to
 # Threads that spin while they wait make a run several times slower once anything else wants a core; threads that soon
 # go to sleep cost about an eighth of the time where nothing does. A time that repeats is worth that.
 DEFAULT_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+
+SUPERVISOR = "FACTORBENCH_SUPERVISOR"
+"""Holds the process that started a run and that it does not outlive; not set where a run is replayed by hand."""
+
+OFTEN = "signal 9; out of memory, most often"
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """What libraries are told the threads of a run by, when they are imported."""
@@ -245,46 +251,35 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
     -------
     dict
         run.json. A process that outlives ``timeout_seconds`` is killed with all it started; that, and being killed
-        from outside (out of memory, say), is recorded, with an empty but valid result.
+        from outside twice (out of memory, say), is recorded, with an empty but valid result.
 
     Raises
     ------
     UserError
-        The mistake that the process reported.
+        The mistake or the lack of disk or memory that the process reported; or that a signal ended it.
     RuntimeError
         If the process failed in any other way: a fault that must not look like a result.
     """
     job = contracts.read_json(job_path)
-    started = datetime.datetime.now(datetime.UTC)
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    mode = "live" if sys.__stderr__.isatty() else "lines"
-    threads = dict.fromkeys(THREADS, str(job["threads"]))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "factorbench.run", str(job_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env={**DEFAULT_ENVIRONMENT, "FACTORBENCH_PROGRESS": mode, **os.environ, **threads, "PYTHONPATH": path},
-    )
-    began = time.monotonic()
-    limit = job["timeout_seconds"]
-    timer = None if limit is None else _Alarm(limit, process)
-    try:
-        for chunk in iter(lambda: process.stdout.read1(65536), b""):
-            echo(chunk)
-        code = process.wait()
-    finally:
-        if timer is not None:
-            timer.cancel()
-        kill_group(process)
+    name = f"{job['method']} on {job['dataset']}, seed {job['seed']}"
+    started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
+    code, late = _process(job_path, job, echo)
+    if code == -signal.SIGKILL and not late:
+        # One kill may be an accident, which must not become a result; what needs too much memory is killed again.
+        echo(f"{name}: killed from outside ({OFTEN}), tried once more\n".encode())
+        started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
+        code, late = _process(job_path, job, echo)
     if code == 0:
         return contracts.read_json(job["run"])
     if code == EXIT_USER_ERROR:
-        raise UserError(f"{job['method']} on {job['dataset']}: see the line above")
-    if timer is not None and timer.rang:
-        status, reason = "timeout", f"killed after its time-out of {limit:g} s"
+        raise UserError(f"{name}: see the line above")
+    if late:
+        status, reason = "timeout", f"killed after its time-out of {job['timeout_seconds']:g} s"
     elif code == -signal.SIGKILL:
-        status, reason = "killed", "killed from outside by signal 9 (out of memory, most often)"
+        again = f"--forcerun {job['run']} has it run again"
+        status, reason = "killed", f"killed from outside twice ({OFTEN}); {again}"
+    elif code < 0:
+        raise UserError(f"{name}: its process was ended by {signal.Signals(-code).name}; run the same command again")
     else:
         raise RuntimeError(f"the run ended with exit status {code}; its log says why")
     data = contracts.read_prepared(job["prepared"])
@@ -293,6 +288,31 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
     record["fit_seconds"] = time.monotonic() - began
     publish(job, factors, data, record)
     return record
+
+
+def _process(job_path: str | Path, job: dict[str, Any], echo: Callable[[bytes], None]) -> tuple[int, bool]:
+    """Do a job in a process of its own: its exit status, and whether it was killed because its time was up."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    mode = "live" if sys.__stderr__.isatty() else "lines"
+    threads = dict.fromkeys(THREADS, str(job["threads"]))
+    ours = {"PYTHONPATH": path, SUPERVISOR: str(os.getpid())}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "factorbench.run", str(job_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env={**DEFAULT_ENVIRONMENT, "FACTORBENCH_PROGRESS": mode, **os.environ, **threads, **ours},
+    )
+    limit = job["timeout_seconds"]
+    timer = None if limit is None else _Alarm(limit, process)
+    try:
+        for chunk in iter(lambda: process.stdout.read1(65536), b""):
+            echo(chunk)
+        return process.wait(), timer is not None and timer.rang
+    finally:
+        if timer is not None:
+            timer.cancel()
+        kill_group(process)
 
 
 class _Alarm:
@@ -327,6 +347,7 @@ EXIT_USER_ERROR = 3
 
 
 def main(arguments: list[str]) -> int:
+    tell_once()
     if len(arguments) != 1:
         print("usage: python -m factorbench.run <job.json>", file=sys.stderr)
         return 2
@@ -335,10 +356,20 @@ def main(arguments: list[str]) -> int:
         missing = [key for key in JOB_KEYS if key not in job]
         if missing:
             raise UserError(f"{arguments[0]}: the job lacks {', '.join(missing)}")
+        if SUPERVISOR in os.environ:
+            alive = lifeline.started_by(int(os.environ[SUPERVISOR]))
+            lifeline.watch(alive, lambda: os.killpg(os.getpgid(0), signal.SIGKILL))
         execute(job)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except Exception as error:
+        lack = shortage(error, f"{job['method']} on {job['dataset']}, seed {job['seed']}")
+        if lack is None:
+            raise
+        print(f"error: {lack}", file=sys.stderr, flush=True)
+        # HDF5 crashes when it closes a file for which there is no space.
+        os._exit(EXIT_USER_ERROR)
     return 0
 
 

@@ -1,0 +1,195 @@
+"""Faults injected for real: a small benchmark that nothing disturbs, and copies of it in which something goes wrong."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import psutil
+import pytest
+from factorbench import contracts
+
+from tests.workflow.conftest import Bench, planted_config
+
+HALTING = '''
+"""The interpretable autoencoder; while a file called halt is there, it stands still in the middle of its training."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from ..clock import Budget
+from . import interpretable_ae
+from .interpretable_ae import check
+
+SPEC = dataclasses.replace(interpretable_ae.SPEC, name="halting")
+
+
+class Halting(Budget):
+    asked = 0
+
+    def spent(self):
+        self.asked += 1
+        if self.asked == 20 and Path("halt").exists():
+            Path("halted").touch()
+            while Path("halt").exists():
+                time.sleep(0.05)
+            if Path("hungry").exists():
+                bytearray(256 << 20)
+        return False
+
+
+def fit(data, params, seed, device, budget):
+    return interpretable_ae.fit(data, params, seed, device, Halting())
+'''
+FACTORS = "results/runs/planted/slow/0/factors.h5ad"
+SCORES = "results/scores/planted/slow/0.tsv"
+"""What most tests ask for: the run that is disturbed, and what it is worth."""
+
+TIMES = ["fit_seconds", "start_seconds", "peak_memory_mb", "started"]
+"""What differs between two runs of the same."""
+
+
+class Breakable(Bench):
+    """A benchmark that can be watched and disturbed while it runs."""
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str, **popen):
+        """Snakemake in a process group of its own, as a terminal starts it; killed with all it started in the end."""
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        with open(self.folder / "printed", "w") as printed:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=printed, stderr=printed, process_group=0, **popen
+            )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.nothing_is_left_running()
+
+    @contextlib.contextmanager
+    def halted(self, *arguments: str, **popen):
+        """`running`, once the method stands still in the middle of its training."""
+        (self.folder / "halt").touch()
+        (self.folder / "halted").unlink(missing_ok=True)
+        with self.running(*arguments, **popen) as process:
+            wait_for(lambda: (self.folder / "halted").exists() or process.poll() is not None)
+            assert process.poll() is None, self.printed()
+            yield process
+        (self.folder / "halt").unlink(missing_ok=True)
+
+    def printed(self) -> str:
+        return (self.folder / "printed").read_text()
+
+    def processes(self, words: str) -> list[psutil.Process]:
+        """Processes at work in the folder whose command has ``words``."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, FileNotFoundError):
+                if process.cwd() == str(self.folder) and words in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def nothing_is_left_running(self) -> None:
+        """What is left of a killed run ends by itself: it would train beside the next, and write into its files."""
+        wait_for(lambda: not self.processes(""), 15)
+
+    def nothing_is_half_written(self) -> None:
+        """Whatever bears a name that is read is whole, and what a killed process left of others is hidden."""
+        for path in self.folder.glob("results/**/[!.]*.h5ad"):
+            (contracts.read_factors if path.name == "factors.h5ad" else anndata.read_h5ad)(path)
+        for path in self.folder.glob("results/**/[!.]*.json"):
+            contracts.read_json(path)
+
+    def errors(self) -> list[str]:
+        """What was told, each line once: the log of a failed job is shown again."""
+        assert "Traceback" not in self.printed(), self.printed()
+        return list(dict.fromkeys(line for line in self.printed().splitlines() if line.startswith("error: ")))
+
+    def remove(self, path: str) -> None:
+        shutil.rmtree(self.folder / path)
+
+    def finish(self, *arguments: str) -> None:
+        """The same command again, undisturbed now."""
+        with self.running(*arguments) as process:
+            assert process.wait() == 0, self.printed()
+        assert not list(self.folder.glob("results/**/.*.part*")), "what a killed process left is removed"
+
+    def results(self, pattern: str = "results/**/*") -> dict[str, object]:
+        """All tables, and the numbers of every run, but for times."""
+        found = {}
+        for path in sorted(path for path in self.folder.glob(pattern) if not {"benchmarks", "logs"} & {*path.parts}):
+            name = str(path.relative_to(self.folder))
+            if path.suffix == ".tsv" and path.name != "runtime.tsv":
+                found[name] = contracts.read_table(path).drop(columns=TIMES, errors="ignore").to_csv()
+            elif path.name == "factors.h5ad":
+                factors = contracts.read_factors(path)
+                found[name] = factors.obsm["scores"].tobytes() + factors.varm["loadings"].tobytes()
+            elif path.name == "run.json":
+                found[name] = {key: value for key, value in contracts.read_json(path).items() if key not in TIMES}
+        return found
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("it did not come to that")
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """The benchmark run to its end. Nobody touches it; tests work on copies."""
+    done = Breakable(tmp_path_factory.mktemp("undisturbed"))
+    (done.folder / "workflow/scripts/factorbench/methods/halting.py").write_text(HALTING)
+    config = planted_config(done.folder)
+    params = config["methods"]["ae"]["params"] | {"epochs": 20, "min_updates": 0}
+    config["methods"] = {"slow": {"use": "halting", "params": params}, "gene_set_mean": {"use": "gene_set_mean"}}
+    config["runs"] = [{"datasets": ["planted"], "methods": ["slow", "gene_set_mean"]}]
+    config["figures"] = {}
+    del config["claims"]
+    done.config = config
+    done.write_config(config)
+    done.snakemake()
+    assert done.results()[FACTORS]
+    return done
+
+
+@pytest.fixture
+def bench(undisturbed, tmp_path):
+    """A copy in which the slow method was not run yet, nor what follows from it."""
+    copy = Breakable.__new__(Breakable)
+    copy.folder, copy.config = tmp_path / "bench", undisturbed.config
+    shutil.copytree(undisturbed.folder, copy.folder)
+    for path in ("runs/planted/slow", "scores/planted/slow", "comparisons", "tables"):
+        shutil.rmtree(copy.result(path))
+    copy.result("report.html").unlink()
+    return copy
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Puts a small disk at a folder, until it is asked to grow."""
+    mounted = []
+
+    def mount(folder, kib):
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "small", folder], capture_output=True)
+        if done.returncode:
+            pytest.skip(f"a small disk needs the right to mount one: {done.stderr.decode().strip()}")
+        mounted.append(folder)
+        return lambda: subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
