@@ -179,6 +179,15 @@ def test_genes_each_alone_in_their_bin(flavor):
     assert found is None or 1 <= found.n_vars <= 3
 
 
+@pytest.mark.parametrize("n_genes", [2, 3])
+def test_fewer_genes_than_a_regression_needs(n_genes):
+    """loess ends the whole process where it has no neighbours to look at."""
+    counts = np.random.default_rng(0).poisson(3, (30, n_genes))
+    with pytest.raises(UserError, match=rf"d\.hvg_flavor: .*{n_genes} genes vary, too few .*choose another") as error:
+        prepared(raw(sparse.csr_matrix(counts)), min_cells=1, n_top_genes=1)
+    one_line(error.value)
+
+
 def test_every_reader_has_the_limit_but_the_one_without_files():
     assert [n for n in registry.names("reader") if "unpacked" not in registry.load("reader", n).SPEC.params] == [
         "simulated"

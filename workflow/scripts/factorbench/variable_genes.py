@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+SPAN = 0.3
+"""Share of the genes that the local regression of `seurat_v3` looks at for each of them."""
+
 
 def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarray:
     """The genes whose counts vary most beside what is expected of their mean, bool, shape (n_genes,).
@@ -34,7 +37,9 @@ def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarr
 
     n_cells, mean, variance = moments(counts)
     varies = variance > 0
-    model = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=0.3, degree=2)
+    if varies.sum() * SPAN < 1:  # loess would look for neighbours where no memory is
+        raise ValueError(f"{varies.sum()} genes vary, too few for a regression")
+    model = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=SPAN, degree=2)
     model.fit()
     log_expected = np.zeros(len(mean))
     log_expected[varies] = model.outputs.fitted_values
