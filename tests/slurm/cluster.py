@@ -105,10 +105,10 @@ class Cluster:
 
     def configure(self) -> None:
         """Write Slurm's configuration, unless another Slurm has one here."""
-        if CONFIG.exists():
-            process = maker(CONFIG.read_text())
+        for path in filter(Path.exists, (CONFIG, CARDS)):
+            process = maker(path.read_text())
             if process is None:
-                raise NoCluster(f"{CONFIG} is there: this machine has a Slurm of its own; run it elsewhere")
+                raise NoCluster(f"{path} is there: this machine has a Slurm of its own; run it elsewhere")
             if Path(f"/proc/{process}").exists():
                 raise NoCluster(f"process {process} is using Slurm for such a test already; wait for its end")
         (self.folder / "state").mkdir()

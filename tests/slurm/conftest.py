@@ -18,7 +18,7 @@ TABLES = ["results/tables/scores.tsv"]
 """What is asked for: all tables are made by one job."""
 
 PROFILE = ["--workflow-profile", "profiles/slurm"]
-HERE = ["--max-threads", "4", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "4"]
+HERE = ["--max-threads", "4", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
 """What a user sets for this cluster: cores of a node, no accounting database; and no patience."""
 
 METHOD = '''

@@ -48,11 +48,13 @@ def config(tmp_path, monkeypatch):
         (cluster.HEADING.format(os.getpid()).strip(), f"process {os.getpid()} is using Slurm"),
     ],
 )
-def test_another_slurm_is_left_alone(config, first_line, reason):
-    config.write_text(first_line + "\nrest\n")
+@pytest.mark.parametrize("name", ["CONFIG", "CARDS"])
+def test_another_slurm_is_left_alone(config, name, first_line, reason):
+    path = getattr(cluster, name)
+    path.write_text(first_line + "\nrest\n")
     with pytest.raises(NoCluster, match=reason), Cluster():
         pass
-    assert config.read_text() == first_line + "\nrest\n"
+    assert path.read_text() == first_line + "\nrest\n"
 
 
 def test_what_a_dead_process_left_is_replaced(config):
