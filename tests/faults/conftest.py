@@ -101,7 +101,7 @@ class Breakable(Bench):
 
     def nothing_is_left_running(self) -> None:
         """What is left of a killed run ends by itself: it would train beside the next, and write into its files."""
-        wait_for(lambda: not self.processes(""), 15)
+        wait_for(lambda: not self.processes(""), 30)
 
     def nothing_is_half_written(self) -> None:
         """Whatever bears a name that is read is whole, and what a killed process left of others is hidden."""
@@ -139,7 +139,7 @@ class Breakable(Bench):
         return found
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
+def wait_for(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -80,7 +80,7 @@ def test_told_to_end(undisturbed, bench):
     for number, told in ((signal.SIGINT, "interrupted (SIGINT)"), (signal.SIGTERM, "stopped (SIGTERM)")):
         with bench.halted(FACTORS) as process:
             os.killpg(process.pid, number)
-            assert process.wait(20) != 0
+            assert process.wait(60) != 0
             bench.nothing_is_left_running()
         assert bench.errors() == [f"error: fit planted/slow/0: {told} before its end; {AGAIN}"]
         bench.nothing_is_half_written()
