@@ -94,6 +94,8 @@ def changed(draw):
             inner = part[last]
         except (KeyError, IndexError, TypeError):  # what an earlier change took away
             continue
+        if not isinstance(part, dict | list):  # what an earlier change made text
+            continue
         change = draw(st.sampled_from(["other", "less", "more", "renamed"]))
         if change == "other":
             part[last] = draw(VALUES)
