@@ -59,14 +59,14 @@ class Breakable(Bench):
     """A benchmark that can be watched and disturbed while it runs."""
 
     @contextlib.contextmanager
-    def running(self, *arguments: str, **popen):
+    def running(self, *arguments: str, to: str = "printed"):
         """Snakemake in a process group of its own, as a terminal starts it; killed with all it started in the end."""
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        with open(self.folder / "printed", "w") as printed:
+        with open(self.folder / to, "w") as printed:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=printed, stderr=printed, process_group=0, **popen
+                command, cwd=self.folder, env=environment, stdout=printed, stderr=printed, process_group=0
             )
         try:
             yield process
@@ -74,18 +74,19 @@ class Breakable(Bench):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self.nothing_is_left_running()
 
     @contextlib.contextmanager
-    def halted(self, *arguments: str, **popen):
+    def halted(self, *arguments: str):
         """`running`, once the method stands still in the middle of its training."""
         (self.folder / "halt").touch()
         (self.folder / "halted").unlink(missing_ok=True)
-        with self.running(*arguments, **popen) as process:
+        with self.running(*arguments) as process:
             wait_for(lambda: (self.folder / "halted").exists() or process.poll() is not None)
             assert process.poll() is None, self.printed()
-            yield process
-        (self.folder / "halt").unlink(missing_ok=True)
+            try:
+                yield process
+            finally:
+                (self.folder / "halt").unlink(missing_ok=True)
 
     def printed(self) -> str:
         return (self.folder / "printed").read_text()

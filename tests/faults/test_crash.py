@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from factorbench import contracts
@@ -63,6 +66,28 @@ def test_the_training_is_killed_whenever_it_runs(undisturbed, bench):
     assert bench.results() == undisturbed.results()
 
 
+KILLED = """
+import os, signal, sys
+from factorbench.contracts import atomic
+with atomic(sys.argv[1]) as part, atomic(part) as inner:
+    inner.write_text("half of")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_no_file_and_goes_when_it_is_written_again(tmp_path):
+    path, other = tmp_path / "runs.tsv", tmp_path / ".my_runs.tsv.abcdefgh.part.tsv"
+    other.touch()
+    code = Path(contracts.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", KILLED, path], cwd=code).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not path.exists()
+    with contracts.atomic(path) as part:
+        part.write_text("all of it")
+    assert {*tmp_path.iterdir()} == {path, other}, "what another one is writing stays"
+    assert path.read_text() == "all of it"
+
+
 def test_what_stands_between_snakemake_and_the_training_is_killed(undisturbed, bench):
     """The training ends with it, and is not taken for finished."""
     with bench.halted(FACTORS) as process:
@@ -115,7 +140,9 @@ def test_two_at_once(undisturbed, bench):
     """The second refuses and says why; a dry run may look; the first goes on unharmed."""
     why = "note: another Snakemake is at work in this folder: wait for it, or stop it; leave its lock alone"
     with bench.halted(FACTORS) as process:
-        printed = bench.snakemake(FACTORS, check=False)
+        with bench.running(FACTORS, to="second") as second:
+            assert second.wait(60) != 0
+        printed = (bench.folder / "second").read_text()
         assert printed.splitlines().count(why) == 1
         assert "LockException" in printed
         assert "Traceback" not in printed
