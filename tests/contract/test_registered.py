@@ -81,12 +81,13 @@ def test_scoring_imports_what_it_needs_and_no_more(tmp_path):
 
 
 LAYERS = [
-    "contracts registry clock schema locks archives words",
+    "contracts registry clock schema locks lifeline shortage archives words",
     "model genesets labels tables pins variable_genes",
     "scaling",
     "methods metrics plots readers symbols evidence sources",
     "run fetch prepare describe compare score claims findings figures",
-    "config report summary",
+    "config report summary provenance",
+    "verify",
 ]
 
 

@@ -148,3 +148,15 @@ def test_tables_keep_names_that_look_like_missing_values(tmp_path):
 def test_json_has_no_word_for_what_is_not_a_number(tmp_path):
     contracts.write_json(tmp_path / "a.json", {"a": np.float32("inf"), "b": [np.int64(3)]})
     assert contracts.read_json(tmp_path / "a.json") == {"a": None, "b": [3]}
+
+
+def test_equal_tables_are_equal_files(tmp_path, monkeypatch):
+    table = pd.DataFrame({"a": [1, 2], "b": ["x", "µ"]})
+    written = []
+    for now in (1e9, 2e9):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        for name in ("table.tsv", "table.tsv.gz"):
+            contracts.write_table(tmp_path / name, table)
+            written.append((tmp_path / name).read_bytes())
+            assert contracts.read_table(tmp_path / name).equals(table)
+    assert written[:2] == written[2:]

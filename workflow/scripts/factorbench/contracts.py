@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import gzip
 import json
 import math
 import os
@@ -221,11 +222,12 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a tidy table as TSV (gzip-compressed where the name ends in .gz)."""
-    with atomic(path) as part:
-        table.to_csv(
-            part, sep="\t", index=False, float_format="%.6g", compression="gzip" if part.suffix == ".gz" else None
-        )
+    """Write a tidy table as TSV (gzip-compressed where the name ends in .gz). Equal tables are equal files."""
+    with atomic(path) as part, contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(part, "wb"))
+        if part.suffix == ".gz":  # by default its header has the time and the temporary name
+            file = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0))
+        table.to_csv(file, sep="\t", index=False, float_format="%.6g")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
