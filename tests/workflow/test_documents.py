@@ -18,8 +18,7 @@ from tests.workflow.conftest import Bench
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOO_LONG = re.compile(r"make (test|lint|bench|million|verify|slurm-test|lock)\b|PROFILE=slurm|=mine\b")
-"""Commands that are shown by ``make -n`` only: they take minutes, a cluster, or data of the reader's own. The others run
-Snakemake: they are planned, with the config that they name."""
+"""Commands that `make -n` only shows: they take minutes, a cluster, or data of the reader's own. The others are planned."""
 
 
 def commands(text):
