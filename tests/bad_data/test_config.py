@@ -108,7 +108,7 @@ def changed(draw):
     return config
 
 
-@fuzz(250)
+@fuzz(150)
 @given(changed())
 def test_a_changed_config_is_resolved_or_refused(config):
     resolved = tried(settings.resolve, config)
@@ -124,7 +124,7 @@ def test_a_changed_config_is_resolved_or_refused(config):
             assert settings.file_entry(resolved, dataset["group"], file["name"])["sha256"] == file["sha256"]
 
 
-@fuzz(150)
+@fuzz(80)
 @given(st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)))
 def test_anything_at_all_is_refused(value):
     assert tried(settings.resolve, value) is None

@@ -21,7 +21,7 @@ def write(tmp_path, content):
     return path
 
 
-@fuzz(150)
+@fuzz(100)
 @given(SETS, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.integers(0, 3), st.integers(0, 2))
 @example({"Ä É": ("a\u2028b\x85c", ["Gé", "G"])}, "\r", True, 2, 1)
 def test_what_was_written_is_read(tmp_path, sets, end, mark, n_tabs, n_empty):
@@ -38,7 +38,7 @@ GMT_BYTES = st.one_of(
 )
 
 
-@fuzz(300)
+@fuzz(150)
 @given(GMT_BYTES)
 def test_any_bytes_are_sets_or_refused(tmp_path, content):
     sets = tried(genesets.read_gmt, write(tmp_path, content))

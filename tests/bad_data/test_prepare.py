@@ -79,7 +79,7 @@ CHANGES = st.fixed_dictionaries(
 )
 
 
-@fuzz(80)
+@fuzz(40)
 @given(matrices(SMALL), st.sampled_from(TYPES), st.sampled_from([np.asarray, sparse.csr_matrix, sparse.csc_matrix]))
 def test_counts_become_what_the_definitions_say(counts, dtype, form):
     data = raw(sparse.csr_matrix(form(counts.astype(dtype))))
@@ -91,7 +91,7 @@ def test_counts_become_what_the_definitions_say(counts, dtype, form):
 
 
 @pytest.mark.filterwarnings("ignore")
-@fuzz(250)
+@fuzz(120)
 @given(matrices(SMALL) | matrices(WEIRD), CHANGES, st.data())
 def test_any_numbers_and_settings_are_prepared_or_refused(counts, changes, data):
     kinds = data.draw(st.lists(st.sampled_from(["a", "b", None]), min_size=len(counts), max_size=len(counts)))

@@ -188,7 +188,7 @@ def damage(draw):
     return changes
 
 
-@fuzz(100)
+@fuzz(60)
 @given(damage(), st.sampled_from([sparse.csr_matrix, sparse.csc_matrix]))
 def test_a_damaged_h5ad_is_read_or_refused(tmp_path, changes, form):
     files = h5ad(tmp_path / "a.h5ad", form(COUNTS.astype(np.float32)))
@@ -244,7 +244,7 @@ def has_names(data):
         assert all(isinstance(name, str) for name in names)
 
 
-@fuzz(300)
+@fuzz(150)
 @given(BYTES | NASTY.map(lambda rest: b"GENE\tc0\tc1\ng0\t1\t2\n" + rest))
 def test_any_bytes_are_a_matrix_of_text_or_refused(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
@@ -254,7 +254,7 @@ def test_any_bytes_are_a_matrix_of_text_or_refused(tmp_path, content):
         assert b"\0" not in content or content[:2] == b"\x1f\x8b"
 
 
-@fuzz(120)
+@fuzz(70)
 @given(BYTES | NASTY.map(lambda rest: b"cell\tx\nc0\ta\n" + rest), st.booleans(), st.sampled_from(["", "c[0-9]"]))
 def test_any_bytes_are_a_table_of_cells_or_refused(tmp_path, content, header, barcode):
     (tmp_path / "cells.tsv").write_bytes(content)
@@ -266,7 +266,7 @@ def test_any_bytes_are_a_table_of_cells_or_refused(tmp_path, content, header, ba
         assert list(data.obs["type"]) == list("aab")
 
 
-@fuzz(200)
+@fuzz(120)
 @given(BYTES, st.sampled_from(["matrix", "barcodes", "genes"]), st.booleans())
 def test_any_bytes_are_a_file_of_tenx_or_refused(tmp_path, content, key, after):
     start = {"matrix": MARKET, "barcodes": b"A\n", "genes": b"e1\tG1\n"}[key]

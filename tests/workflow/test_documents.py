@@ -18,7 +18,7 @@ from tests.workflow.conftest import Bench
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOO_LONG = re.compile(r"make (test|lint|bench|million|verify|slurm-test|lock)\b|PROFILE=slurm|=mine\b")
-"""Commands that `make -n` only shows: they take minutes, a cluster, or data of the reader's own. The others are planned."""
+"""Commands that `make -n` only shows: they take minutes, a cluster, or data of a reader. The others are planned."""
 
 
 def commands(text):

@@ -70,11 +70,11 @@ def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -
             if info is None or not info.isreg():
                 raise Failure(f"{archive.name} has no file {member}")
             _copy(found.extractfile(info), target, limit)
-    # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know. ValueError
-    # and OverflowError: of numbers and names in its table that cannot be.
+    # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know. ValueError:
+    # what tarfile says of a header that should hold numbers.
     except (
         *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
-        *(RuntimeError, ValueError, OverflowError),
+        *(RuntimeError, ValueError),
     ) as error:
         target.unlink(missing_ok=True)
         raise Broken(f"broken archive ({short(error)})") from None
