@@ -23,6 +23,9 @@ GIB = 1 << 30
 SIZE_LIMIT = 16 * GIB
 """Bytes. A member of an archive that unpacks to more is refused."""
 
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+"""What an archive that is cut off or damaged makes the libraries raise."""
+
 
 class Failure(Exception):
     """A source did not give the file; the text says why, in short."""
@@ -72,10 +75,7 @@ def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -
             _copy(found.extractfile(info), target, limit)
     # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know. ValueError:
     # what tarfile says of a header that should hold numbers.
-    except (
-        *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
-        *(RuntimeError, ValueError),
-    ) as error:
+    except (*BROKEN, RuntimeError, ValueError) as error:
         target.unlink(missing_ok=True)
         raise Broken(f"broken archive ({short(error)})") from None
 
