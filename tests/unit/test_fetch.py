@@ -674,3 +674,13 @@ def test_package_that_is_not_what_the_config_says(tmp_path, package, change, say
         get(tmp_path, {**package, **change})
     assert "\n" not in str(error.value)
     assert names(tmp_path) == ["registry"]
+
+
+def test_a_member_larger_than_the_limit_is_refused(tmp_path):
+    archive = tmp_path / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("data", CONTENT)
+    source = {"url": str(archive), "member": "data", "sha256": sha(archive.read_bytes())}
+    with pytest.raises(UserError, match="unpacks to more than 10 bytes"):
+        get(tmp_path, source, limit=10)
+    assert get(tmp_path, source, limit=len(CONTENT)).startswith(str(archive))

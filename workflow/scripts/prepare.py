@@ -15,7 +15,8 @@ with reporting(snakemake) as say:
     for path in snakemake.input.orthologs:
         table = settings["orthologs"]
         hashes[table] = sha256(path)
-        orthologs = read_orthologs(path, snakemake.params.columns, f"orthologs.{table}")
+        unpacked = snakemake.config["limits"]["unpacked"]
+        orthologs = read_orthologs(path, snakemake.params.columns, f"orthologs.{table}", unpacked)
     sets = [read_gmt(path) for path in snakemake.input.gene_sets]
     with on_disk(snakemake.input.raw) as raw:
         write_prepared(snakemake.output[0], prepare_blocks(raw, sets, settings, name, hashes, orthologs))

@@ -52,7 +52,7 @@ def read(path: str | Path) -> list[dict[str, Any]]:
         found = yaml.safe_load(path.read_text())
     except OSError:
         raise UserError(f"claims: there is no file {path}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name}: not YAML ({' '.join(str(error).split())[:120]})") from None
     rules = schema.read("claims")
     schema.check(found, rules, path.name)

