@@ -17,6 +17,15 @@ given = dict(config)
 include: "workflow/rules/common.smk"
 
 
+# A killed Snakemake leaves its lock behind; one that is still at work does not.
+if workflow.is_main_process:
+    from factorbench import locks
+
+    told = locks.enter(Path(".snakemake"))
+    if told:
+        print(f"note: {told}", file=sys.stderr)
+
+
 report: "workflow/report/workflow.rst"
 
 
