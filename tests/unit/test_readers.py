@@ -602,13 +602,13 @@ def test_dge_text_that_is_malformed(tmp_path, line, content, says):
     [
         (
             "a.txt.gz",
-            gzip.compress("\n".join([*GOOD, *(f"G{i}\t{i}\t0" for i in range(1000))]).encode())[:-20],
+            gzip.compress("\n".join([*GOOD, *(f"G{i}\t{i}\t0" for i in range(1000))]).encode(), mtime=0)[:-20],
             "cannot be read .after line ",
         ),
         ("a.txt.gz", b"\n".join([b"GENE\tA", b"RHO\t1"]), "cannot be read .after line 0: it is not gzip"),
         ("a.txt", b"<html>", "line 1: names no cells"),
         ("a.txt", b"", "line 1: there is no header; is the file empty"),
-        ("a.txt.gz", gzip.compress(b""), "line 1: there is no header"),
+        ("a.txt.gz", gzip.compress(b"", mtime=0), "line 1: there is no header"),
         ("a.txt", b"GENE\tA\n", "has no genes, only a header"),
         ("a.txt", b"GENE\tA\n\xff\xfe\t1\n", "line 2: is not text"),
     ],
