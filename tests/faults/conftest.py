@@ -14,7 +14,7 @@ import psutil
 import pytest
 from factorbench import contracts
 
-from tests.workflow.conftest import Bench, planted_config
+from tests.workflow.conftest import Bench, interruptible, planted_config
 
 HALTING = '''
 """The interpretable autoencoder; while a file called halt is there, it stands still in the middle of its training."""
@@ -66,7 +66,13 @@ class Breakable(Bench):
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         with open(self.folder / to, "w") as printed:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=printed, stderr=printed, process_group=0
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdout=printed,
+                stderr=printed,
+                process_group=0,
+                preexec_fn=interruptible,
             )
         try:
             yield process

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import Cluster, NoCluster, ask, install
-from tests.workflow.conftest import Bench, planted_config
+from tests.workflow.conftest import Bench, interruptible, planted_config
 
 TABLES = ["results/tables/scores.tsv"]
 """What is asked for: all tables are made by one job."""
@@ -67,7 +67,12 @@ class ClusterBench(Bench):
         with open(self.folder / "printed.log", "wb") as log:
             command = [sys.executable, "-m", "snakemake", *arguments]
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment(), stdout=log, stderr=subprocess.STDOUT
+                command,
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=interruptible,
             )
             try:
                 yield process

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,11 @@ from factorbench.run import sha256
 from tests.planted import ROOT
 
 PARTS = ["Snakefile", "config.yaml", "checksums.tsv", "workflow", "envs", "profiles"]
+
+
+def interruptible() -> None:
+    """To be called in a new process: one that was started in the background ignores Ctrl-C, and so do all below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Bench:
