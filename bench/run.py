@@ -23,7 +23,7 @@ from factorbench.model import InterpretableAutoencoder
 from factorbench.model.cells import batch_sizes, dense_matrix
 from factorbench.model.objective import objective, smooth_terms
 from factorbench.model.prox import l1_weights
-from factorbench.model.training import HOLD, n_epochs
+from factorbench.model.training import n_epochs, n_held
 
 from . import rates
 from .peer import LAMBDAS, train_peer
@@ -145,12 +145,11 @@ def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, floa
     shape = (sizes[0], data.n_vars, model.settings["hidden"], data.varm["mask"].shape[1])
     products = rates.alternating_products(*shape)
     n_updates = len(sizes) * n_epochs(data.n_obs, model.settings)
-    held = int(HOLD * n_updates)
     rate = rates.matrix_rates(products, threads, torch.float32)
-    flops, least = 0, 0.0
-    for times, of_step in {held: products[:-3], n_updates - held: products}.items():
-        flops += times * sum(p.flops for p in of_step)
-        least += times * rates.seconds_at(rate, of_step)
+    held = n_held(n_updates)
+    steps = [(held, products[:-3]), (n_updates - held, products)]
+    flops = sum(times * sum(p.flops for p in of_step) for times, of_step in steps)
+    least = sum(times * rates.seconds_at(rate, of_step) for times, of_step in steps)
     return {"training": flops / seconds / 1e9, "machine": flops / least / 1e9, "share": least / seconds}
 
 

@@ -7,6 +7,7 @@ import pytest
 from factorbench import contracts
 
 from tests.faults.conftest import wait_for
+from tests.server import Handler
 
 FILE, PART = "resources/planted/planted.h5ad", "resources/planted/.planted.h5ad.*.part"
 
@@ -15,7 +16,7 @@ class Server(http.server.ThreadingHTTPServer):
     """Answers whoever only asks whether it has the file; then the n-th download as the n-th of ``answers`` says."""
 
     def __init__(self, content):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), Scripted)
         self.content, self.answers, self.asked_for = content, [], []
         self.go_on = threading.Event()
 
@@ -23,23 +24,12 @@ class Server(http.server.ThreadingHTTPServer):
         pass
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Scripted(Handler):
     def do_GET(self):
         self.server.asked_for.append(self.headers.get("Range"))
         n = len(self.server.asked_for)
         answer = self.server.answers[min(n, len(self.server.answers)) - 1]
         answer(self)
-
-    def log_message(self, *arguments):
-        pass
-
-    def send(self, body, status=200, length=None, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for key, value in headers.items():
-            self.send_header(key.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def well(handler):

@@ -23,6 +23,8 @@ from factorbench.archives import Failure, extract
 from factorbench.contracts import UserError
 from factorbench.fetch import Patience, fetch
 
+from tests.server import Handler
+
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
 QUICK = Patience(attempts=3, pause=0.01, connect=1.0, read=0.3)
@@ -56,7 +58,7 @@ class Server(http.server.ThreadingHTTPServer):
     """Answers the n-th request as the n-th of ``answers`` says (the last one from then on) and keeps the headers."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), Scripted)
         self.answers, self.requests = [whole], []
 
     @property
@@ -67,22 +69,11 @@ class Server(http.server.ThreadingHTTPServer):
         pass
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Scripted(Handler):
     def do_GET(self):
         self.server.requests.append((self.path, dict(self.headers)))
         answers = self.server.answers
         answers[min(len(self.server.requests), len(answers)) - 1](self)
-
-    def log_message(self, *arguments):
-        pass
-
-    def send(self, body, status=200, length=None, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for key, value in headers.items():
-            self.send_header(key.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def whole(handler, content=CONTENT):

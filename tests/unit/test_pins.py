@@ -15,6 +15,8 @@ from factorbench.contracts import UserError
 from factorbench.locks import locked
 from factorbench.pins import Known, Pin
 
+from tests.server import Handler
+
 SCRIPTS = Path(pins.__file__).parents[1]
 CONTENT = random.Random(0).randbytes(2_000)
 
@@ -259,22 +261,16 @@ def test_planned_files_are_those_the_datasets_need_and_no_more():
 ANSWERS = {"/good.h5": (200, b"\x89HDF"), "/page.h5": (200, b"<html>"), "/busy.h5": (429, b"")}
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Listed(Handler):
     def do_GET(self):
         self.server.asked.append(self.path)
         status, body = ANSWERS.get(self.path, (404, b""))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
+        self.send(body, status)
 
 
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listed) as server:
         server.asked = []
         server.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

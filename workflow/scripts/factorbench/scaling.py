@@ -147,10 +147,9 @@ def full_times(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
         finished: ``seconds`` is their median, ``lower`` and ``upper`` the fastest and the slowest), ``extrapolated``
         (some were stopped: the start, and ``iteration_seconds``, the median at this size, times the median number of
         iterations of the ``converged`` runs of the same model in the family, on any host, those that took more than
-        were made here;
-        ``lower`` and ``upper`` from the fewest and the most of both) or not at all (``stopped``: ``lower`` is how long
-        it ran, ``reason`` why that is all). ``ratio_lower`` and ``ratio_upper``: the range over that of the
-        ``reference`` on the same host, where the latter was measured.
+        were made here; ``lower`` and ``upper`` from the fewest and the most of both) or not at all (``stopped``:
+        ``lower`` is how long it ran, ``reason`` why that is all). ``ratio_lower`` and ``ratio_upper``: the range over
+        that of the ``reference`` on the same host, where the latter was measured.
     """
     rows, runs = [], runs.assign(host=tables.hosts(runs))
     converged = runs[(runs["status"] == "ok") & (tables.truth(runs["converged"]) == 1)]

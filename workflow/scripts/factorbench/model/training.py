@@ -46,6 +46,11 @@ def n_epochs(n_cells: int, settings: dict[str, Any]) -> int:
     return max(settings["epochs"], math.ceil(settings["min_updates"] / updates))
 
 
+def n_held(n_updates: int) -> int:
+    """How many of the first updates leave W as it began (`HOLD`): none of very few."""
+    return int(HOLD * n_updates)
+
+
 class Together:
     """Eq. 7 as the authors take it: a gradient step on F for all parameters (Adam, or plain), then the prox of R for W.
 
@@ -105,7 +110,7 @@ class Alternating:
 
     def __init__(self, network: Network, weights: Tensor, settings: dict[str, Any], n_updates: int):
         self.network, self.weights, self.settings = network, weights, settings
-        self.n_updates, self.done, self.held = n_updates, 0, int(HOLD * n_updates)
+        self.n_updates, self.done, self.held = n_updates, 0, n_held(n_updates)
         others = [p for p in network.parameters() if p is not network.loadings]
         eta = settings["learning_rate"]
         self.optimizer = torch.optim.Adam(others, lr=eta, fused=True)

@@ -145,15 +145,20 @@ def check_unpacked(file: h5py.File, path: Path, unpacked: float) -> None:
         )
 
 
+def check_parts(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray) -> None:
+    """ValueError: if these are no parts of one compressed matrix; scipy rounds indices and passes over what is left."""
+    if any(part.dtype.kind not in "iu" for part in (indices, indptr)):
+        raise ValueError("indices and indptr should be whole numbers")
+    if len(indptr) and indptr[-1] != len(data):
+        raise ValueError(f"indptr ends at {indptr[-1]}, there are {len(data)} values")
+
+
 def checked(matrix: sparse.csr_matrix | sparse.csc_matrix) -> sparse.csr_matrix:
     """A matrix whose parts were read from a file, cells x genes, with sorted indices.
 
     ValueError: if its parts do not fit each other, or a gene is there twice in a cell.
     """
-    if any(part.dtype.kind not in "iu" for part in (matrix.indices, matrix.indptr)):
-        raise ValueError("indices and indptr should be whole numbers")
-    if len(matrix.indptr) and matrix.indptr[-1] != len(matrix.data):
-        raise ValueError(f"indptr ends at {matrix.indptr[-1]}, there are {len(matrix.data)} values")
+    check_parts(matrix.data, matrix.indices, matrix.indptr)
     matrix.check_format(full_check=True)
     matrix.sort_indices()
     if not matrix.has_canonical_format:

@@ -11,7 +11,7 @@ import pandas as pd
 from ..archives import text
 from ..contracts import UserError
 from ..registry import Param, Spec
-from ._cells import BROKEN, PARAMS, annotate, broken, check_unpacked, checked, file_of
+from ._cells import BROKEN, PARAMS, annotate, broken, check_parts, check_unpacked, checked, file_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -127,10 +127,7 @@ def _h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFrame, n
             stored = tuple(group[name][:] for name in ("data", "indices", "indptr"))
             shape = tuple(group["shape"][:].tolist())
         _fit(path, shape, len(features), len(barcodes))
-        if any(part.dtype.kind not in "iu" for part in stored[1:]):
-            raise ValueError("indices and indptr should be whole numbers")
-        if len(stored[2]) and stored[2][-1] != len(stored[0]):
-            raise ValueError(f"indptr ends at {stored[2][-1]}, there are {len(stored[0])} values")
+        check_parts(*stored)
         matrix = checked(sparse.csr_matrix(stored, shape=shape[::-1]))
     except (*BROKEN, AttributeError) as error:  # the last: a group in place of an array
         raise broken(path, error) from None
