@@ -1,7 +1,8 @@
 # factorbench: which interpretable model explains single-cell data in terms of known gene sets, and at what cost?
 #
-# config.yaml says what is run; a profile (profiles/) says how. workflow/presets/ has other WHATs, laid over config.yaml
-# with --configfile. The rules are one a verb; datasets, methods and seeds are wildcards.
+# config.yaml says what is run, a profile (profiles/) says how. workflow/presets/ has other configs, laid over config.yaml
+# with --configfile. There is one rule per verb; datasets, methods and seeds are wildcards. The file can also be used as a
+# Snakemake module: docs/module.md.
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -10,20 +11,11 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-# As its files and the command line say it; what is included next fills in the defaults.
-given = dict(config)
+# The config as it was given, for the manifest. The next line completes it.
+given = config
 
 
 include: "workflow/rules/common.smk"
-
-
-# A killed Snakemake leaves its lock behind; one that is still at work does not.
-if workflow.is_main_process:
-    from factorbench import locks
-
-    told = locks.enter(Path(".snakemake"))
-    if told:
-        print(f"note: {told}", file=sys.stderr)
 
 
 report: "workflow/report/workflow.rst"
@@ -38,34 +30,29 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
-localrules:
-    all,
-    check_dataset,
-    fetch,
-    manifest,
-    ready,
-
-
-# Before the first job, every place is asked whether it has what the planned runs need.
+# Before the first job, ask every source whether it has the files that the planned runs need.
 onstart:
     ask_for_files()
 
 
 rule all:
-    default_target: True
     input:
         "results/report.html",
         "results/manifest.json",
+        expand("results/data/{dataset}/checked.json", dataset=planned_datasets()),
+    localrule: True
 
 
 rule ready:
     input:
         expand("results/data/{dataset}/checked.json", dataset=planned_datasets()),
+    localrule: True
 
 
 rule check_dataset:
     input:
-        expand("results/data/{dataset}/description.txt", dataset=config["check"] or []),
+        expand("results/data/{dataset}/description.txt", dataset=config["describe"] or []),
+    localrule: True
 
 
 include: "workflow/rules/data.smk"

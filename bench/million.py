@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from factorbench import contracts, registry, schema
-from factorbench.run import peak_memory_mb
+from factorbench import registry
+from factorbench.config import schema
+from factorbench.contracts.files import on_disk, row_blocks
+from factorbench.contracts.prepared import write_prepared
+from factorbench.runs.machine import peak_memory_mb
 
 NAME = "million"
 OPTIONS = {"n_genes": 1_500, "n_sets": 100, "set_size": 35, "n_types": 8, "n_active": 40, "depth": 330.0}
@@ -57,21 +60,21 @@ def _measured(function: Callable[..., Any], *args: Any) -> Step:
 
 def simulate(n_cells: int, path: Path) -> None:
     """Write raw counts of ``n_cells`` simulated cells."""
-    from factorbench.prepare import write_raw
+    from factorbench.data.preparation import write_raw
 
     write_raw(path, registry.load("reader", "simulated").blocks({}, options(n_cells)))
 
 
 def prepare(n_cells: int, raw: Path, path: Path) -> tuple[int, int, int, float]:
     """Prepare what `simulate` wrote; how many cells, genes and sets are left, and the share of values not zero."""
-    from factorbench.prepare import prepare_blocks
+    from factorbench.data.preparation import prepare_blocks
 
     sets = registry.load("reader", "simulated").gene_sets(options(n_cells))
     rules = schema.read("config")
     settings = schema.fill(dict(SETTINGS), rules["$defs"]["dataset"], rules)
-    with contracts.on_disk(raw) as data:
-        contracts.write_prepared(path, prepare_blocks(data, [sets], settings, NAME))
-    with contracts.on_disk(path) as data:
+    with on_disk(raw) as data:
+        write_prepared(path, prepare_blocks(data, [sets], settings, NAME))
+    with on_disk(path) as data:
         n_values = data.X.group["data"].shape[0]
         return (*data.shape, data.varm["mask"].shape[1], n_values / (data.n_obs * data.n_vars))
 
@@ -97,7 +100,7 @@ def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[st
 
     torch.set_num_threads(threads)
     model = InterpretableAutoencoder(seed=0, epochs=epochs, min_updates=0)
-    with contracts.on_disk(prepared) as stored:
+    with on_disk(prepared) as stored:
         data = stored if from_disk else in_memory(stored)
         began = time.perf_counter()
         model.fit(data)
@@ -117,7 +120,7 @@ def in_memory(stored: Any) -> Any:
     import anndata
 
     X = np.empty(stored.shape, np.float32)
-    for rows in contracts.row_blocks(stored.n_obs):
+    for rows in row_blocks(stored.n_obs):
         X[rows] = stored.X[rows].toarray()
     return anndata.AnnData(X, obs=stored.obs, var=stored.var, varm=dict(stored.varm), uns=dict(stored.uns))
 
@@ -147,7 +150,7 @@ def exponent(cells: Sequence[float], values: Sequence[float]) -> float:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Seconds and peak memory of each step against the number of cells."""
     import matplotlib.pyplot as plt
-    from factorbench.plots import style
+    from factorbench.reporting.plots import style
 
     style.apply()
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")

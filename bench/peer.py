@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
 from factorbench.model.cells import dense_matrix
 from intercode.linear_decoder import AutoencoderLinearDecoder, train_autoencoder
 from torch import Tensor

@@ -141,10 +141,10 @@ def pair(data: AnnData, seed: int, threads: int, epochs: int) -> dict[str, dict[
 def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, float]:
     """What the products of our training amount to, in GFLOP/s, and the machine's own rate for the same products."""
     model = InterpretableAutoencoder()
-    sizes = batch_sizes(data.n_obs, model.settings["batch_size"])
-    shape = (sizes[0], data.n_vars, model.settings["hidden"], data.varm["mask"].shape[1])
+    sizes = batch_sizes(data.n_obs, model.params["batch_size"])
+    shape = (sizes[0], data.n_vars, model.params["hidden"], data.varm["mask"].shape[1])
     products = rates.alternating_products(*shape)
-    n_updates = len(sizes) * n_epochs(data.n_obs, model.settings)
+    n_updates = len(sizes) * n_epochs(data.n_obs, model.params)
     rate = rates.matrix_rates(products, threads, torch.float32)
     held = n_held(n_updates)
     steps = [(held, products[:-3]), (n_updates - held, products)]
@@ -158,7 +158,7 @@ def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
     seen = contracts.seen_cells(data)
     fitted, new = data[seen].copy(), data[~seen].copy()
     rows = []
-    for recipe in ("paper", "fast"):
+    for recipe in ("authors", "fast"):
         for seed in seeds:
             with rates.torch_threads(threads):
                 began = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
 from hypothesis import HealthCheck, settings
 
 Result = TypeVar("Result")

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from factorbench import archives, config, fetch, pins
-from factorbench.contracts import UserError
+from factorbench.config.plan import file_entry
+from factorbench.config.resolve import resolve
+from factorbench.contracts.errors import UserError
+from factorbench.data import archives, checksums, download
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ KINDS = ["a.zip", "a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"]
 
 @pytest.fixture(autouse=True)
 def no_pins(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(pins, "TABLE", tmp_path_factory.mktemp("project") / "checksums.tsv")
+    monkeypatch.setattr(checksums, "TABLE", tmp_path_factory.mktemp("project") / "checksums.tsv")
 
 
 def pack(path, members):
@@ -58,9 +60,9 @@ def get(archive, member, content=CONTENT):
         "sha256": hashlib.sha256(content).hexdigest(),
         "sources": [{"url": str(archive), "member": member}],
     }
-    entry = config.file_entry(config.resolve(given), "kang", "data.h5ad")
+    entry = file_entry(resolve(given), "kang", "data.h5ad")
     path = archive.parent / "resources" / "kang" / "data.h5ad"
-    fetch.fetch(entry, path, "kang", progress=False)
+    download.fetch(entry, path, "kang", progress=False)
     return path
 
 

@@ -6,8 +6,9 @@ import time
 
 import pytest
 import yaml
-from factorbench import config as settings
-from factorbench.contracts import UserError
+from factorbench.config.plan import file_entry, params, planned
+from factorbench.config.resolve import resolve
+from factorbench.contracts.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,23 +112,23 @@ def changed(draw):
 @fuzz(150)
 @given(changed())
 def test_a_changed_config_is_resolved_or_refused(config):
-    resolved = tried(settings.resolve, config)
+    resolved = tried(resolve, config)
     if resolved is None:
         return
-    for dataset, method, seed in settings.planned(resolved):
-        assert settings.params(resolved, dataset, method) is not None
+    for dataset, method, seed in planned(resolved):
+        assert params(resolved, dataset, method) is not None
         assert all(NAME.fullmatch(part) for part in (dataset, method, str(seed)))
     for name, dataset in resolved["datasets"].items():
         assert dataset["raw"] in resolved["datasets"]
         for file in dataset["files"].values():
             assert all(NAME.fullmatch(part) for part in (dataset["group"], file["name"])), name
-            assert settings.file_entry(resolved, dataset["group"], file["name"])["sha256"] == file["sha256"]
+            assert file_entry(resolved, dataset["group"], file["name"])["sha256"] == file["sha256"]
 
 
 @fuzz(80)
 @given(st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)))
 def test_anything_at_all_is_refused(value):
-    assert tried(settings.resolve, value) is None
+    assert tried(resolve, value) is None
 
 
 def put(*path, to):
@@ -194,7 +195,7 @@ def test_a_mistake_is_told_in_one_line(name):
     config = copy.deepcopy(REAL)
     change(config)
     with pytest.raises(UserError, match=says) as error:
-        settings.resolve(config, "mine.yaml")
+        resolve(config, "mine.yaml")
     assert one_line(error.value).startswith("mine.yaml: ")
     assert len(str(error.value)) < 500
 
@@ -205,7 +206,7 @@ def test_aliases_that_multiply_are_refused_at_once():
         bomb += f"{name}: &{name} [{', '.join([f'*{inner}'] * 9)}]\n"
     began = time.perf_counter()
     with pytest.raises(UserError, match="more than 100,000 entries") as error:
-        settings.resolve({**REAL, **yaml.safe_load(bomb)})
+        resolve({**REAL, **yaml.safe_load(bomb)})
     one_line(error.value)
     assert time.perf_counter() - began < 5
 
@@ -215,7 +216,7 @@ def test_what_shares_an_alias_shares_nothing_else():
     text = "x: &x {from: kang, options: {layer: counts}}\ndatasets: {one: *x, two: *x}"
     two = yaml.safe_load(text)["datasets"]
     assert two["one"] is two["two"]
-    resolved = settings.resolve({**REAL, "datasets": REAL["datasets"] | two})["datasets"]
+    resolved = resolve({**REAL, "datasets": REAL["datasets"] | two})["datasets"]
     assert [resolved[name]["raw"] for name in two] == ["one", "two"]
 
 
@@ -226,7 +227,7 @@ def test_keys_that_are_numbers_are_their_text():
         52: {"matrix": "stimulated", "barcodes": "stimulated_barcodes"},
     }
     config["datasets"]["kang_geo"]["without"] = [51]
-    found = settings.resolve(config)["datasets"]["kang_geo"]
+    found = resolve(config)["datasets"]["kang_geo"]
     assert (list(found["options"]["samples"]), found["missing"]) == (["52"], ["51"])
     assert set(found["files"]) == {"genes", "cells", "stimulated", "stimulated_barcodes"}
 
@@ -234,10 +235,10 @@ def test_keys_that_are_numbers_are_their_text():
 def test_the_limit_reaches_every_reader_and_a_dataset_may_have_its_own():
     config = {**copy.deepcopy(REAL), "limits": {"unpacked": 2}}
     config["datasets"]["macosko"]["options"]["unpacked"] = 3
-    found = settings.resolve(config)["datasets"]
+    found = resolve(config)["datasets"]
     assert {name: found[name]["options"]["unpacked"] for name in ("kang", "kang_geo", "macosko")} == {
         "kang": 2.0,
         "kang_geo": 2.0,
         "macosko": 3.0,
     }
-    assert settings.resolve(REAL)["limits"] == {"unpacked": 16}
+    assert resolve(REAL)["limits"] == {"unpacked": 16}

@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from factorbench import genesets
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
+from factorbench.data import gene_sets
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def write(tmp_path, content):
 def test_what_was_written_is_read(tmp_path, sets, end, mark, n_tabs, n_empty):
     lines = ["\t".join([name, about, *genes]) + "\t" * n_tabs for name, (about, genes) in sets.items()]
     content = ("\ufeff" if mark else "") + (end * (n_empty + 1)).join(lines) + end * n_empty
-    found = genesets.read_gmt(write(tmp_path, content))
+    found = gene_sets.read_gmt(write(tmp_path, content))
     assert list(found.items()) == [(name, genes) for name, (_, genes) in sets.items()]
 
 
@@ -41,7 +41,7 @@ GMT_BYTES = st.one_of(
 @fuzz(150)
 @given(GMT_BYTES)
 def test_any_bytes_are_sets_or_refused(tmp_path, content):
-    sets = tried(genesets.read_gmt, write(tmp_path, content))
+    sets = tried(gene_sets.read_gmt, write(tmp_path, content))
     for name, genes in (sets or {}).items():
         assert genes
         for word in (name, *genes):
@@ -62,23 +62,23 @@ def test_any_bytes_are_sets_or_refused(tmp_path, content):
 )
 def test_what_is_none_is_told_with_its_line(tmp_path, content, says):
     with pytest.raises(UserError, match=says) as error:
-        genesets.read_gmt(write(tmp_path, content))
+        gene_sets.read_gmt(write(tmp_path, content))
     assert one_line(error.value).startswith(str(tmp_path / "sets.gmt"))
 
 
 def test_a_file_that_cannot_be_opened_is_told(tmp_path):
     for path in (tmp_path / "none.gmt", tmp_path):
         with pytest.raises(UserError, match="cannot be read") as error:
-            genesets.read_gmt(path)
+            gene_sets.read_gmt(path)
         assert one_line(error.value).startswith(str(path))
 
 
 def test_a_set_of_one_gene_and_one_of_a_hundred_thousand(tmp_path):
     many = [f"G{i}" for i in range(100_000)]
     began = time.perf_counter()
-    sets = genesets.read_gmt(write(tmp_path, "ONE\t\tG7\nMANY\t\t" + "\t".join(many) + "\n"))
-    mask = genesets.mask(sets, many[:50])
+    sets = gene_sets.read_gmt(write(tmp_path, "ONE\t\tG7\nMANY\t\t" + "\t".join(many) + "\n"))
+    mask = gene_sets.mask(sets, many[:50])
     assert time.perf_counter() - began < 5
     assert sets == {"ONE": ["G7"], "MANY": many}
     assert mask.sum(axis=0).tolist() == [[1, 50]]
-    assert genesets.filter_by_size(mask, 2).tolist() == [False, True]
+    assert gene_sets.filter_by_size(mask, 2).tolist() == [False, True]

@@ -4,9 +4,11 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts, registry, schema
-from factorbench.contracts import UserError
-from factorbench.prepare import prepare
+from factorbench import registry
+from factorbench.config import schema
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.prepared import check_prepared
+from factorbench.data.preparation import prepare
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -37,7 +39,7 @@ def prepared(data, **settings):
 
 def is_right(data, found, target_sum):
     """The counts are those of the raw data; X is their logarithm after scaling, in double precision."""
-    contracts.check_prepared(found)
+    check_prepared(found)
     counts = sparse.csr_matrix(data.X)[data.obs_names.get_indexer(found.obs_names)].toarray().astype(np.float64)
     genes = data.var_names.get_indexer(found.var_names)
     np.testing.assert_array_equal(found.layers["counts"].toarray(), counts[:, genes])
@@ -103,7 +105,7 @@ def test_any_numbers_and_settings_are_prepared_or_refused(counts, changes, data)
         return
     assert good
     assert counts.max() < 2**31
-    contracts.check_prepared(found)
+    check_prepared(found)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "float64"])

@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import archives, contracts, prepare, registry, symbols
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.files import on_disk
+from factorbench.data import archives, preparation, symbols
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -29,8 +31,8 @@ def read(reader, files, options=None):
 
 def read_and_write(tmp_path, reader, files, options=None):
     """What the rule read does: the counts as they lie in raw.h5ad."""
-    prepare.write_raw(tmp_path / "raw.h5ad", read(reader, files, options))
-    with contracts.on_disk(tmp_path / "raw.h5ad") as stored:
+    preparation.write_raw(tmp_path / "raw.h5ad", read(reader, files, options))
+    with on_disk(tmp_path / "raw.h5ad") as stored:
         counts = stored.X[:]
         counts.check_format(full_check=True)
         assert counts.has_canonical_format

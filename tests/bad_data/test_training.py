@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factorbench import contracts, registry
-from factorbench.clock import Budget
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.budget import Budget
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.factors import read_factors, write_factors
 from factorbench.methods import interpretable_ae
 from factorbench.model import InterpretableAutoencoder
-from factorbench.model.settings import RECIPES
+from factorbench.model.params import RECIPES
 from scipy import sparse
 
 from tests.bad_data.outcome import one_line
@@ -37,7 +38,7 @@ def fit(tmp_path, data, recipe, **params):
     params = registry.resolve(interpretable_ae.SPEC, {**QUICK, "recipe": recipe, **params}, "params")
     interpretable_ae.check(data.n_obs, data.n_vars, data.varm["mask"].shape[1], params)
     factors = interpretable_ae.fit(data, params, 0, "cpu", Budget())
-    contracts.write_factors(tmp_path / "factors.h5ad", factors, data)
+    write_factors(tmp_path / "factors.h5ad", factors, data)
     return factors
 
 
@@ -71,7 +72,7 @@ def test_unusual_data_are_fitted(tmp_path, recipe, name):
     assert all(np.isfinite(part).all() for part in (factors.scores, factors.loadings, factors.offset))
     constant = np.ptp(data.X.toarray(), axis=0) == 0
     np.testing.assert_allclose(factors.offset[constant], data.X.toarray()[0, constant], rtol=1e-6)
-    assert contracts.read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
+    assert read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
 
 
 @RECIPE

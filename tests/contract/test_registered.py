@@ -8,8 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from factorbench import contracts, registry
-from factorbench.clock import Budget
+from factorbench import registry
+from factorbench.contracts.budget import Budget
+from factorbench.contracts.factors import no_factors, read_factors, write_factors
+from factorbench.contracts.prepared import prepared_record, write_prepared
+from factorbench.contracts.scores import METRIC_COLUMNS, check_scores
 
 from tests.planted import ROOT, planted, scored
 
@@ -31,8 +34,8 @@ def fitted(tmp_path_factory):
         data = planted()
         factors = registry.load("method", method).fit(data, quick(method), 0, "cpu", Budget())
         path = tmp_path_factory.mktemp(method) / "factors.h5ad"
-        contracts.write_factors(path, factors, data)
-        results[method] = (data, factors, contracts.read_factors(path))
+        write_factors(path, factors, data)
+        results[method] = (data, factors, read_factors(path))
     return results
 
 
@@ -66,9 +69,9 @@ def test_planning_imports_nothing_heavy():
 def test_scoring_imports_what_it_needs_and_no_more(tmp_path):
     """A run is scored in about a second, of which imports must not be most."""
     data = planted(held_out=True, donors=True)
-    contracts.write_prepared(tmp_path / "prepared.h5ad", data)
+    write_prepared(tmp_path / "prepared.h5ad", data)
     found = registry.load("method", "gene_set_mean").fit(data, {}, 0, "cpu", Budget())
-    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+    write_factors(tmp_path / "factors.h5ad", found, data)
     text = "import sys; from factorbench import compare, contracts, registry, score; from tests.planted import scored\n"
     text += "data = contracts.read_prepared(sys.argv[1]); factors = contracts.read_factors(sys.argv[2])\n"
     text += "tables = [scored(n, data, factors) for n in registry.names('metric')]\n"
@@ -150,7 +153,7 @@ def test_the_same_seed_gives_the_same_result(fitted, method):
 def test_a_spent_budget_leaves_a_valid_result(tmp_path, method):
     data = planted()
     factors = registry.load("method", method).fit(data, quick(method), 0, "cpu", Budget(0.0))
-    contracts.write_factors(tmp_path / "f.h5ad", factors, data)
+    write_factors(tmp_path / "f.h5ad", factors, data)
     assert factors.status == ("ok" if factors.iterations is None else "budget")
     assert factors.status == "ok" or factors.reason
 
@@ -172,7 +175,7 @@ def test_every_metric_reads_every_method(fitted, metric, method):
     _, found, factors = fitted[method]
     spec = registry.load("metric", metric).SPEC
     table = scored(metric, planted(held_out=spec.held_out, donors=True), factors)
-    contracts.check_scores(table, contracts.METRIC_COLUMNS)
+    check_scores(table, METRIC_COLUMNS)
     # Over seeds only annotated factors are known to be the same.
     assert len(table) or (spec.over == "seeds" and "annotated" not in set(found.table["kind"]))
     assert set(table["metric"]) <= set(spec.measures)
@@ -185,11 +188,11 @@ def test_every_metric_reads_every_method(fitted, metric, method):
 @pytest.mark.parametrize("held_out", [False, True])
 def test_every_metric_reads_a_run_without_factors(tmp_path, metric, held_out):
     data = planted(held_out=held_out, donors=True)
-    contracts.write_factors(tmp_path / "f.h5ad", contracts.no_factors(data.n_obs, data.n_vars, "timeout", "late"), data)
-    table = scored(metric, data, contracts.read_factors(tmp_path / "f.h5ad"))
-    contracts.check_scores(table, contracts.METRIC_COLUMNS)
+    write_factors(tmp_path / "f.h5ad", no_factors(data.n_obs, data.n_vars, "timeout", "late"), data)
+    table = scored(metric, data, read_factors(tmp_path / "f.h5ad"))
+    check_scores(table, METRIC_COLUMNS)
     assert not table["factor"].astype(bool).any()
 
 
 def test_records_of_prepared_data_are_json():
-    assert json.loads(planted().uns["factorbench"]) == contracts.prepared_record(planted())
+    assert json.loads(planted().uns["factorbench"]) == prepared_record(planted())

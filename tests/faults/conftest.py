@@ -12,7 +12,8 @@ from pathlib import Path
 import anndata
 import psutil
 import pytest
-from factorbench import contracts
+from factorbench.contracts.factors import read_factors
+from factorbench.contracts.files import read_json, read_table
 
 from tests.workflow.conftest import Bench, interruptible, planted_config
 
@@ -113,9 +114,9 @@ class Breakable(Bench):
     def nothing_is_half_written(self) -> None:
         """Whatever bears a name that is read is whole, and what a killed process left of others is hidden."""
         for path in self.folder.glob("results/**/[!.]*.h5ad"):
-            (contracts.read_factors if path.name == "factors.h5ad" else anndata.read_h5ad)(path)
+            (read_factors if path.name == "factors.h5ad" else anndata.read_h5ad)(path)
         for path in self.folder.glob("results/**/[!.]*.json"):
-            contracts.read_json(path)
+            read_json(path)
 
     def errors(self) -> list[str]:
         """What was told, each line once: the log of a failed job is shown again."""
@@ -137,12 +138,12 @@ class Breakable(Bench):
         for path in sorted(path for path in self.folder.glob(pattern) if not {"benchmarks", "logs"} & {*path.parts}):
             name = str(path.relative_to(self.folder))
             if path.suffix == ".tsv" and path.name != "runtime.tsv":
-                found[name] = contracts.read_table(path).drop(columns=TIMES, errors="ignore").to_csv()
+                found[name] = read_table(path).drop(columns=TIMES, errors="ignore").to_csv()
             elif path.name == "factors.h5ad":
-                factors = contracts.read_factors(path)
+                factors = read_factors(path)
                 found[name] = factors.obsm["scores"].tobytes() + factors.varm["loadings"].tobytes()
             elif path.name == "run.json":
-                found[name] = {key: value for key, value in contracts.read_json(path).items() if key not in TIMES}
+                found[name] = {key: value for key, value in read_json(path).items() if key not in TIMES}
         return found
 
 

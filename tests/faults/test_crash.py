@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from factorbench import contracts
+from factorbench.contracts import files
+from factorbench.contracts.files import atomic, read_json
 
 from tests.faults.conftest import FACTORS, SCORES, wait_for
 
@@ -57,7 +58,7 @@ def test_the_training_is_killed_whenever_it_runs(undisturbed, bench):
             (bench.folder / "halted").unlink()
             training.kill()
         assert process.wait(120) == 0, bench.printed()
-    run = contracts.read_json(bench.folder / RUN / "run.json")
+    run = read_json(bench.folder / RUN / "run.json")
     assert run["status"] == "killed"
     again = f"--forcerun {RUN}/run.json"
     assert f"{again} has it run again" in run["reason"]
@@ -78,11 +79,11 @@ with atomic(sys.argv[1]) as part, atomic(part) as inner:
 def test_what_a_killed_writer_left_is_no_file_and_goes_when_it_is_written_again(tmp_path):
     path, other = tmp_path / "runs.tsv", tmp_path / ".my_runs.tsv.abcdefgh.part.tsv"
     other.touch()
-    code = Path(contracts.__file__).parents[1]
+    code = Path(files.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", KILLED, path], cwd=code).returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 3
     assert not path.exists()
-    with contracts.atomic(path) as part:
+    with atomic(path) as part:
         part.write_text("all of it")
     assert {*tmp_path.iterdir()} == {path, other}, "what another one is writing stays"
     assert path.read_text() == "all of it"

@@ -4,7 +4,7 @@ import http.server
 import threading
 
 import pytest
-from factorbench import contracts
+from factorbench.contracts.prepared import read_prepared
 
 from tests.faults.conftest import wait_for
 from tests.server import Handler
@@ -148,7 +148,7 @@ def test_a_download_is_killed(undisturbed, bench, server, who):
     bench.finish(data)
     assert server.asked_for == [None, f"bytes={came}-"]
     assert not list(bench.folder.glob(PART))
-    found, expected = (contracts.read_prepared(b.folder / data) for b in (bench, undisturbed))
+    found, expected = (read_prepared(b.folder / data) for b in (bench, undisturbed))
     assert (found.X != expected.X).nnz == 0
     assert found.obs.equals(expected.obs)
     assert found.uns["factorbench"] == expected.uns["factorbench"]

@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from factorbench.shortage import Shortage, shortage
+from factorbench.contracts.errors import Shortage, shortage
 
 from tests.faults.conftest import FACTORS
 

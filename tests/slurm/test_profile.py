@@ -6,7 +6,11 @@ import re
 
 import pytest
 import yaml
-from factorbench import contracts, registry, run
+from factorbench import registry
+from factorbench.contracts.files import write_json
+from factorbench.contracts.prepared import write_prepared
+from factorbench.contracts.run import JOB_KEYS
+from factorbench.runs.supervise import supervise
 
 from tests.planted import ROOT, planted
 from tests.slurm.conftest import PROFILE, ClusterBench
@@ -116,8 +120,8 @@ def test_a_run_takes_the_memory_that_its_method_says(tmp_path):
         folder = tmp_path / str(n_cells)
         folder.mkdir()
         data = planted(n_cells, n_genes, n_sets)
-        contracts.write_prepared(folder / "prepared.h5ad", data)
-        job = dict.fromkeys(run.JOB_KEYS) | {
+        write_prepared(folder / "prepared.h5ad", data)
+        job = dict.fromkeys(JOB_KEYS) | {
             "dataset": "planted",
             "method": "fsclvm",
             "use": "fsclvm",
@@ -130,8 +134,8 @@ def test_a_run_takes_the_memory_that_its_method_says(tmp_path):
             "run": str(folder / "run.json"),
             "model": str(folder / "model"),
         }
-        contracts.write_json(folder / "job.json", job)
-        peaks.append(run.supervise(folder / "job.json", lambda chunk: None)["peak_memory_mb"])
+        write_json(folder / "job.json", job)
+        peaks.append(supervise(folder / "job.json", lambda chunk: None)["peak_memory_mb"])
         said.append(method.memory(n_cells, *data.varm["mask"].shape, params) / 2**20)
     assert peaks[1] - peaks[0] == pytest.approx(said[1] - said[0], rel=0.25)
 

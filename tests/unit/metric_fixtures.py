@@ -5,7 +5,10 @@ import json
 import anndata
 import numpy as np
 import pandas as pd
-from factorbench import contracts
+from factorbench.contracts.factors import Factors, read_factors, write_factors
+from factorbench.contracts.prepared import check_prepared
+from factorbench.contracts.run import check_run
+from factorbench.contracts.scores import SCORE_COLUMNS, check_scores
 from scipy import sparse
 
 
@@ -34,14 +37,14 @@ def prepared(n_cells=120, n_genes=12, seed=0, contrast=True, labels=None):
             "zeroed": {"by": "condition", "n": 4, "n_in_gene_sets": 1, "genes": ["X1", "X2", "X3", "X4"]},
         }
     )
-    contracts.check_prepared(data)
+    check_prepared(data)
     return data
 
 
 def written(factors, data, path):
     """``factors`` as a metric meets them: written and read back."""
-    contracts.write_factors(path, factors, data)
-    return contracts.read_factors(path)
+    write_factors(path, factors, data)
+    return read_factors(path)
 
 
 def factors(data, seed=0, off=(), offset=True):
@@ -56,7 +59,7 @@ def factors(data, seed=0, off=(), offset=True):
     loadings[:, :3] *= mask[:, :3] | (rng.random((data.n_vars, 3)) < 0.2)
     active = ~np.isin(names, off)
     kinds = ["annotated"] * 3 + ["sparse", "dense"]
-    return contracts.Factors(
+    return Factors(
         scores=scores,
         loadings=loadings * active,
         table=pd.DataFrame({"name": names, "kind": kinds, "active": active}),
@@ -76,7 +79,7 @@ def run(dataset="toy", method="ae", seed=0, status="ok", seconds=2.0, **other):
         **{"processor": "Quick 1", "started": "2020-01-01T00:00:00+00:00", "git_commit": "a" * 40, "git_dirty": True},
         **{"versions": {"numpy": "2.0"}, "inputs": {"prepared": "0" * 64}, **other},
     }
-    contracts.check_run(record)
+    check_run(record)
     return record
 
 
@@ -87,8 +90,8 @@ def scores(*rows):
         **{"label": "condition=stimulated", "split": "train", "value": 0.5, "lower": np.nan, "upper": np.nan},
         **{"n": 120, "status": "ok"},
     }
-    table = pd.DataFrame([{**usual, **row} for row in rows], columns=list(contracts.SCORE_COLUMNS))
-    contracts.check_scores(table)
+    table = pd.DataFrame([{**usual, **row} for row in rows], columns=list(SCORE_COLUMNS))
+    check_scores(table)
     return table
 
 

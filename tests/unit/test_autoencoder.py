@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factorbench import contracts, registry
-from factorbench.clock import Budget
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.budget import Budget
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.factors import read_factors, write_factors
+from factorbench.contracts.files import on_disk
 from factorbench.methods import interpretable_ae, random_mask
 from factorbench.model import InterpretableAutoencoder, training
 from factorbench.model.cells import DenseCells, SparseCells, batch_sizes
-from factorbench.model.settings import PARAMS, RECIPES, check_settings
+from factorbench.model.params import PARAMS, RECIPES, check_params
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -25,7 +27,7 @@ from tests.unit.ae_data import planted
 
 QUICK = {"hidden": [16], "epochs": 3, "min_updates": 0, "batch_size": 62}
 THOROUGH = {"hidden": [32], "epochs": 20, "min_updates": 0, "batch_size": 62, "lambda3": 2.0}
-PAPER = {"hidden": [16], "epochs": 3, "min_updates": 0, "recipe": "paper"}
+PAPER = {"hidden": [16], "epochs": 3, "min_updates": 0, "recipe": "authors"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def test_lambda3_switches_everything_off_if_large_enough(data):
 
 
 def test_random_initialisation_is_driven_out_of_the_mask_too(data):
-    given = {"hidden": [32], "recipe": "paper", "learning_rate": 3e-3, "epochs": 40, "min_updates": 0, "lambda3": 4.0}
+    given = {"hidden": [32], "recipe": "authors", "learning_rate": 3e-3, "epochs": 40, "min_updates": 0, "lambda3": 4.0}
     ae = InterpretableAutoencoder(**given).fit(data)
     assert ae.history["outside_zero"].iloc[0] < 0.5
     assert ae.history["outside_zero"].iloc[-1] > 0.9
@@ -154,7 +156,7 @@ def test_reconstruction_and_objective_are_those_of_the_scores_and_loadings(data,
     scores, W = quick.transform(data).astype(np.float64), quick.loadings().to_numpy().astype(np.float64)
     fitted = scores @ W.T + quick.offset
     np.testing.assert_allclose(quick.reconstruct(data), fitted, atol=1e-4)
-    found, lambdas = quick.objective(data), quick.settings
+    found, lambdas = quick.objective(data), quick.params
     assert found["reconstruction"] == pytest.approx(((data.X - fitted) ** 2).sum(axis=1).mean(), rel=1e-5)
     assert found["scores"] == pytest.approx(lambdas["lambda0"] * (scores**2).sum(axis=1).mean(), rel=1e-5)
     assert found["genes"] == pytest.approx(lambdas["lambda1"] * np.abs(W[~data.varm["mask"]]).sum(), rel=1e-5)
@@ -368,7 +370,7 @@ def test_a_spent_budget_stops_training_and_keeps_what_there_is(data):
 
 
 def test_divergence_keeps_the_last_finite_weights(data):
-    ae = InterpretableAutoencoder(hidden=[], recipe="paper", optimizer="sgd", learning_rate=0.3, epochs=50).fit(data)
+    ae = InterpretableAutoencoder(hidden=[], recipe="authors", optimizer="sgd", learning_rate=0.3, epochs=50).fit(data)
     assert ae.outcome.status == "diverged"
     assert ae.outcome.epochs == len(ae.history) - 1
     assert np.isfinite(ae.loadings()).all(axis=None)
@@ -420,7 +422,7 @@ def cells(request, tmp_path):
         yield SparseCells(matrix, offset, covariates, torch.device("cpu")), X
         return
     anndata.AnnData(matrix).write_h5ad(tmp_path / "cells.h5ad")
-    with contracts.on_disk(tmp_path / "cells.h5ad") as data:
+    with on_disk(tmp_path / "cells.h5ad") as data:
         yield SparseCells(data.X, offset, covariates, torch.device("cpu")), X
 
 
@@ -456,7 +458,7 @@ def test_training_from_disk_is_as_good_even_if_cells_are_sorted(data, tmp_path, 
     backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
     same = InterpretableAutoencoder(**with_batch).fit(backed)
     backed.file.close()
-    with contracts.on_disk(tmp_path / "cells.h5ad") as stored:
+    with on_disk(tmp_path / "cells.h5ad") as stored:
         ae = InterpretableAutoencoder(**with_batch).fit(stored)
         np.testing.assert_array_equal(same.loadings(), ae.loadings())
         np.testing.assert_allclose(ae.means, whole.means, rtol=1e-6)
@@ -479,7 +481,7 @@ def test_sparse_data_become_dense_only_where_that_is_small(data, monkeypatch):
 
 def _cells(data):
     ae = InterpretableAutoencoder(**QUICK)
-    ae.recipe = []
+    ae.coding = []
     return ae._cells(data)
 
 
@@ -487,7 +489,7 @@ def test_data_on_disk_that_cannot_be_read_by_cells_are_refused(data, tmp_path):
     other = data.copy()
     other.X = sparse.csc_matrix(data.X)
     other.write_h5ad(tmp_path / "cells.h5ad")
-    with contracts.on_disk(tmp_path / "cells.h5ad") as stored, pytest.raises(UserError, match="CSR"):
+    with on_disk(tmp_path / "cells.h5ad") as stored, pytest.raises(UserError, match="CSR"):
         InterpretableAutoencoder(**QUICK).fit(stored)
 
 
@@ -562,7 +564,7 @@ def test_an_unfitted_model_says_so():
         ({"hidden": 400}, "hidden: .*list"),
         ({"covariates": [1]}, "covariates: .*names"),
         ({"optimizer": "lbfgs"}, "optimizer: .*adam, sgd"),
-        ({"recipe": "slow"}, "recipe: .*fast, paper"),
+        ({"recipe": "slow"}, "recipe: .*fast, authors"),
         ({"epochs": 0}, "epochs: .*at least 1"),
         ({"device": "tpu"}, "device: .*cpu or cuda"),
     ],
@@ -579,23 +581,23 @@ def test_the_signature_shows_every_setting_and_its_default():
 
 
 def test_a_recipe_says_how_to_train_and_what_is_given_goes_first():
-    paper = InterpretableAutoencoder(recipe="paper").settings
+    paper = InterpretableAutoencoder(recipe="authors").params
     authors = {"dropout": 0.2, "init": "normal", "optimizer": "adam", "learning_rate": 1e-3, "batch_size": 62}
     assert {key: paper[key] for key in authors} == authors
-    assert InterpretableAutoencoder().settings == InterpretableAutoencoder(recipe="fast").settings
+    assert InterpretableAutoencoder().params == InterpretableAutoencoder(recipe="fast").params
     for recipe, settings in RECIPES.items():
         assert set(settings) == {key for key, param in PARAMS.items() if param.default is None}
-        assert check_settings({"recipe": recipe, **settings}) == check_settings({"recipe": recipe})
-    mixed = InterpretableAutoencoder(recipe="paper", dropout=0, epochs=7)
-    assert (mixed.settings["dropout"], mixed.settings["epochs"], mixed.settings["batch_size"]) == (0, 7, 62)
-    assert repr(mixed) == "InterpretableAutoencoder(seed=0, recipe='paper', dropout=0.0, epochs=7)"
+        assert check_params({"recipe": recipe, **settings}) == check_params({"recipe": recipe})
+    mixed = InterpretableAutoencoder(recipe="authors", dropout=0, epochs=7)
+    assert (mixed.params["dropout"], mixed.params["epochs"], mixed.params["batch_size"]) == (0, 7, 62)
+    assert repr(mixed) == "InterpretableAutoencoder(seed=0, recipe='authors', dropout=0.0, epochs=7)"
 
 
 def test_the_default_recipe_finds_a_lower_objective_in_fewer_updates(data):
     """On planted data, at the paper's lambdas; on real data: see docs/performance.md."""
     common = {"hidden": [32], "min_updates": 0}
     ours = InterpretableAutoencoder(**common, epochs=20, batch_size=62).fit(data)
-    theirs = InterpretableAutoencoder(**common, epochs=30, recipe="paper").fit(data)
+    theirs = InterpretableAutoencoder(**common, epochs=30, recipe="authors").fit(data)
     assert ours.objective(data)["objective"] < theirs.objective(data)["objective"]
 
 
@@ -603,16 +605,16 @@ def test_the_default_recipe_finds_a_lower_objective_in_fewer_updates(data):
 
 
 def test_defaults_are_not_shared_between_models():
-    InterpretableAutoencoder().settings["hidden"].append(1)
-    assert InterpretableAutoencoder().settings["hidden"] == [400, 400]
+    InterpretableAutoencoder().params["hidden"].append(1)
+    assert InterpretableAutoencoder().params["hidden"] == [400, 400]
 
 
 @pytest.mark.parametrize("method", [interpretable_ae, random_mask])
 def test_methods_return_valid_factors(data, tmp_path, method):
     params = registry.resolve(method.SPEC, {**QUICK, "n_dense": 2, "covariates": ["batch"]}, "here")
     factors = method.fit(data, params, 0, "cpu", Budget())
-    contracts.write_factors(tmp_path / "factors.h5ad", factors, data)
-    assert contracts.read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
+    write_factors(tmp_path / "factors.h5ad", factors, data)
+    assert read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
     assert (factors.status, factors.iterations) == ("ok", 3)
     fitted = factors.scores @ factors.loadings.T + factors.covariates + factors.offset
     np.testing.assert_allclose(fitted, factors.model.reconstruct(data), atol=1e-4)

@@ -7,7 +7,7 @@ import anndata
 import numpy as np
 import pytest
 import torch
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
 from factorbench.model import InterpretableAutoencoder
 from factorbench.model.training import Alternating
 from intercode import linear_decoder as authors
@@ -161,7 +161,7 @@ def test_accuracy_of_a_score_is_that_of_scikit_learn():
 def test_an_alternating_step_multiplies_what_its_formula_counts(data):
     model = InterpretableAutoencoder(hidden=[8, 8], epochs=1, min_updates=0, batch_size=data.n_obs).fit(data)
     model.network.train()
-    updates = Alternating(model.network, model.weights, model.settings, n_updates=2)
+    updates = Alternating(model.network, model.weights, model.params, n_updates=2)
     expression = torch.from_numpy(bench.dense_matrix(data.X) - model.means)
     expected = rates.alternating_products(data.n_obs, data.n_vars, (8, 8), len(model.names))
     for held, products_of_step in ((0, expected), (1, expected[:-3])):

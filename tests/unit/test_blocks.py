@@ -5,8 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from factorbench import contracts, prepare, registry, variable_genes
-from factorbench.contracts import ContractError, UserError
+from factorbench import registry
+from factorbench.contracts import files
+from factorbench.contracts.errors import ContractError, UserError
+from factorbench.contracts.files import on_disk
+from factorbench.contracts.prepared import read_prepared, write_prepared
+from factorbench.data import preparation, variable_genes
 from scipy import sparse
 
 from tests.planted import planted
@@ -47,15 +51,15 @@ def in_blocks(data, size):
 @pytest.mark.parametrize("size", [1, 50, 119, 120])
 def test_blocks_make_the_same_file(tmp_path, size):
     data = planted(held_out=True)
-    contracts.write_prepared(tmp_path / "whole.h5ad", data)
-    contracts.write_prepared(tmp_path / "blocks.h5ad", in_blocks(data, size))
-    same(contracts.read_prepared(tmp_path / "blocks.h5ad"), contracts.read_prepared(tmp_path / "whole.h5ad"))
+    write_prepared(tmp_path / "whole.h5ad", data)
+    write_prepared(tmp_path / "blocks.h5ad", in_blocks(data, size))
+    same(read_prepared(tmp_path / "blocks.h5ad"), read_prepared(tmp_path / "whole.h5ad"))
 
 
 def test_cells_are_read_when_asked_for(tmp_path):
     data = planted()
-    contracts.write_prepared(tmp_path / "p.h5ad", data)
-    with contracts.on_disk(tmp_path / "p.h5ad") as stored:
+    write_prepared(tmp_path / "p.h5ad", data)
+    with on_disk(tmp_path / "p.h5ad") as stored:
         assert not isinstance(stored.X, sparse.spmatrix)
         assert (stored.X[30:70] != data.X[30:70]).nnz == 0
         same(stored[30:70].to_memory(), data[30:70].copy())
@@ -63,28 +67,28 @@ def test_cells_are_read_when_asked_for(tmp_path):
 
 def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
     data, path = planted(), tmp_path / "p.h5ad"
-    contracts.write_prepared(path, data)
+    write_prepared(path, data)
 
     def fail():
         yield data[:40].copy()
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        contracts.write_prepared(path, fail())
+        write_prepared(path, fail())
     assert list(tmp_path.iterdir()) == [path]
-    same(contracts.read_prepared(path), data)
+    same(read_prepared(path), data)
 
 
 @pytest.mark.parametrize("fault", ["nan", "held out"])
 def test_what_is_wrong_in_any_block_is_found(tmp_path, monkeypatch, fault):
-    monkeypatch.setattr(contracts, "BLOCK", 30)
+    monkeypatch.setattr(files, "BLOCK", 30)
     data = planted(held_out=True)
     if fault == "nan":
         data.X.data[-1] = np.nan
     else:
         data.obs["held_out"] = True
     with pytest.raises(ContractError):
-        contracts.write_prepared(tmp_path / "p.h5ad", in_blocks(data, 50))
+        write_prepared(tmp_path / "p.h5ad", in_blocks(data, 50))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,40 +111,40 @@ def test_prepared_from_disk_to_disk_as_in_memory(tmp_path, monkeypatch, size, ch
     counts[:40], counts[(raw.obs["condition"] == "control").to_numpy(), 5] = 0, 0  # a whole block, and a zeroed gene
     raw.X = counts.tocsr()
     raw.obs.loc[raw.obs_names[60:90], "condition"] = np.nan
-    prepare.write_raw(tmp_path / "raw.h5ad", raw)
+    preparation.write_raw(tmp_path / "raw.h5ad", raw)
     settings = {**SETTINGS, "prefixes": [""], **change}
-    whole = prepare.prepare(raw, [sets], settings, "planted")
-    monkeypatch.setattr(contracts, "BLOCK", size)
-    with contracts.on_disk(tmp_path / "raw.h5ad") as stored:
-        blocks = prepare.prepare_blocks(stored, [sets], settings, "planted")
-        contracts.write_prepared(tmp_path / "prepared.h5ad", blocks)
-    same(contracts.read_prepared(tmp_path / "prepared.h5ad"), whole)
+    whole = preparation.prepare(raw, [sets], settings, "planted")
+    monkeypatch.setattr(files, "BLOCK", size)
+    with on_disk(tmp_path / "raw.h5ad") as stored:
+        blocks = preparation.prepare_blocks(stored, [sets], settings, "planted")
+        write_prepared(tmp_path / "prepared.h5ad", blocks)
+    same(read_prepared(tmp_path / "prepared.h5ad"), whole)
 
 
 def test_stored_zeros_are_no_counts():
     raw, sets = MODULE.read({}, OPTIONS), MODULE.gene_sets(OPTIONS)
     raw.X.data[::3] = 0
     raw.X.data[: raw.X.indptr[1]] = 0
-    found = prepare.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted")
+    found = preparation.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted")
     assert (raw.X.data == 0).any(), "the raw data are not changed"
     assert raw.obs_names[0] not in found.obs_names
     assert found.X.nnz == found.X.count_nonzero() == found.layers["counts"].nnz
     raw.X.eliminate_zeros()
-    same(prepare.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted"), found)
+    same(preparation.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted"), found)
 
 
 def test_wrong_counts_are_counted_in_all_blocks(monkeypatch):
-    monkeypatch.setattr(contracts, "BLOCK", 50)
+    monkeypatch.setattr(files, "BLOCK", 50)
     raw = MODULE.read({}, OPTIONS)
     counts = raw.X.astype(np.float32).tolil()
     counts[3, 9], counts[120, 4], counts[121, 0] = 0.5, 1.5, -1
     raw.X = counts.tocsr()
     with pytest.raises(UserError, match="1 counts are negative, the first in cell cell_00122, gene G0001"):
-        prepare.prepare(raw, [MODULE.gene_sets(OPTIONS)], SETTINGS, "planted")
+        preparation.prepare(raw, [MODULE.gene_sets(OPTIONS)], SETTINGS, "planted")
     counts[121, 0] = 1
     raw.X = counts.tocsr()
     with pytest.raises(UserError, match="2 counts are not whole numbers, the first in cell cell_00004, gene G0010"):
-        prepare.prepare(raw, [MODULE.gene_sets(OPTIONS)], SETTINGS, "planted")
+        preparation.prepare(raw, [MODULE.gene_sets(OPTIONS)], SETTINGS, "planted")
 
 
 # ------------------------------------------------------------------------------------------------ highly variable genes
@@ -158,7 +162,7 @@ def test_the_genes_that_scanpy_selects(flavor, seed, size):
     counts[rng.integers(0, 300, 100), rng.integers(2, 400, 100)] += 50  # outliers: what is clipped
     data = anndata.AnnData(sparse.csr_matrix(counts, dtype=np.float32))
     if flavor != "seurat_v3":
-        data.X = prepare.log_normalise(data.X, 1e4)
+        data.X = preparation.log_normalise(data.X, 1e4)
     blocks = [data.X[start : start + size] for start in range(0, 300, size)]
     for n_top_genes in (1, 20, 60, 80, 120, 250):
         table = sc.pp.highly_variable_genes(data, flavor=flavor, n_top_genes=n_top_genes, inplace=False)
@@ -173,7 +177,7 @@ def test_the_genes_that_scanpy_selects(flavor, seed, size):
 def test_genes_that_vary_between_blocks_only():
     low, high, both = (sparse.csr_matrix([[value, 5.0, 0.0]] * 3) for value in (1.0, 2.0, 3.0))
     for blocks in ([low, high], [high, low], [low, both, high]):
-        np.testing.assert_array_equal(prepare.varying(blocks), [True, False, False])
+        np.testing.assert_array_equal(preparation.varying(blocks), [True, False, False])
 
 
 def test_moments_are_those_of_all_cells():

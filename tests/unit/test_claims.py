@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from factorbench import claims, contracts
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.run import RUN_KEYS
+from factorbench.contracts.scores import SCORE_COLUMNS
+from factorbench.reporting.claims import verdicts
 
 from tests.planted import ROOT
 
-ALL = claims.read("workflow/claims.yaml")
+ALL = verdicts.read("workflow/verdicts.yaml")
 SEEDS = range(5)
 
 
@@ -20,7 +22,7 @@ def by_id(name):
 
 
 def run(dataset, method, seed, **changes):
-    record = dict.fromkeys(contracts.RUN_KEYS)
+    record = dict.fromkeys(RUN_KEYS)
     record |= {"dataset": dataset, "method": method, "seed": seed, "status": "ok", "fit_seconds": 10.0}
     return record | {"n_cells": 13_000, "n_factors": 130, "n_active": 90, "threads": 1, "device": "cpu"} | changes
 
@@ -35,14 +37,14 @@ class World:
 
     def __init__(self, claim, dataset, holds, wobble=0.0):
         self.claim, self.dataset, self.runs, self.scores = claim, dataset, [], []
-        ((self.test, self.settings),) = claim["test"].items()
+        ((self.test, self.params),) = claim["test"].items()
         for seed in SEEDS:
             # Seeds differ a little, or so much that some of them say the contrary.
             getattr(self, self.test)(seed, holds, wobble * (-1) ** seed + 0.001 * seed)
 
     def tables(self):
-        runs = pd.DataFrame(self.runs, columns=list(contracts.RUN_KEYS))
-        scores = pd.DataFrame(self.scores, columns=list(contracts.SCORE_COLUMNS))
+        runs = pd.DataFrame(self.runs, columns=list(RUN_KEYS))
+        scores = pd.DataFrame(self.scores, columns=list(SCORE_COLUMNS))
         runtime = runs.groupby("dataset", sort=False)["n_cells"].max().rename("cells").reset_index()
         return {"runs": runs, "scores": scores, "runtime": runtime.assign(extent="full")}
 
@@ -53,12 +55,12 @@ class World:
         self.scores.append(score(self.dataset, method, seed, metric, value, factor, label, split))
 
     def time_ratio(self, seed, holds, noise):
-        ratio = self.settings["at_least"] * np.exp((1 if holds else -1) + 10 * noise)
-        self.add(self.settings["reference"], seed, fit_seconds=60.0)
-        self.add(self.settings["method"], seed, fit_seconds=60.0 * ratio)
+        ratio = self.params["at_least"] * np.exp((1 if holds else -1) + 10 * noise)
+        self.add(self.params["reference"], seed, fit_seconds=60.0)
+        self.add(self.params["method"], seed, fit_seconds=60.0 * ratio)
 
     def auroc(self, seed, holds, noise):
-        s = self.settings
+        s = self.params
         self.add(s["method"], seed)
         # Lower in the class counts as well: what matters is how far from one half.
         area = 1 - s["at_least"] - (0.05 if holds else -0.05) - noise
@@ -68,10 +70,10 @@ class World:
 
     def accuracies(self, seed, found):
         for (method, term), value in found.items():
-            self.say(method, seed, "accuracy", value, factor=term, label=self.settings["label"], split="train")
+            self.say(method, seed, "accuracy", value, factor=term, label=self.params["label"], split="train")
 
     def beats_all(self, seed, holds, noise):
-        s = self.settings
+        s = self.params
         methods = [s["method"], *s["others"]]
         for method in methods:
             self.add(method, seed)
@@ -83,7 +85,7 @@ class World:
         self.accuracies(seed, found)
 
     def is_beaten(self, seed, holds, noise):
-        s = self.settings
+        s = self.params
         found = {(method, s["term"]): 0.7 for method in s["others"]} | {(s["method"], s["term"]): 0.8}
         if holds:  # by one setup is enough
             found[s["others"][0], s["term"]] = 0.9 + noise
@@ -92,7 +94,7 @@ class World:
         self.accuracies(seed, found)
 
     def best_of(self, seed, holds, noise):
-        s = self.settings
+        s = self.params
         self.add(s["method"], seed)
         found = {(s["method"], term): 0.7 for term in s["terms"]}
         found[s["method"], s["term"]] = 0.8 + noise
@@ -101,15 +103,15 @@ class World:
         self.accuracies(seed, found)
 
     def switched_off(self, seed, holds, noise):
-        self.add(self.settings["method"], seed, n_active=130 - (40 + round(300 * noise) if holds else 0))
+        self.add(self.params["method"], seed, n_active=130 - (40 + round(300 * noise) if holds else 0))
 
     def measure(self, seed, holds, noise):
-        s = self.settings
+        s = self.params
         self.add(s["method"], seed)
         self.say(s["method"], seed, s["metric"], s["at_least"] + (0.005 if holds else -0.1) + noise / 10)
 
     def top_terms(self, seed, holds, noise):
-        s, published = self.settings, self.claim["terms"]
+        s, published = self.params, self.claim["terms"]
         self.add(s["method"], seed)
         kept = (8 if holds else 3) + round(20 * noise)
         first = [*published[:kept], *(f"OTHER_{i}" for i in range(len(published) - kept))]
@@ -118,7 +120,7 @@ class World:
             self.say(s["method"], seed, "relevance", 100.0 - rank, factor=term, label="kind=annotated")
 
     def new_cells(self, seed, holds, noise):
-        s = self.settings
+        s = self.params
         self.add(s["method"], seed)
         at = {"factor": s["term"], "label": s["label"]}
         unseen = 0.95 + s["at_least"] + (0.01 if holds else -0.1) + noise
@@ -127,7 +129,7 @@ class World:
         self.say(s["method"], seed, "score_correlation", 0.9, factor=s["term"], split="held_out")
 
     def time_grows(self, seed, holds, noise):
-        s, top = self.settings, self.dataset
+        s, top = self.params, self.dataset
         for cells in (500, 2000, 13_000):
             self.dataset = top if cells == 13_000 else f"{top}_{cells}"
             slope = (0.5 if holds else -0.5) + 10 * noise
@@ -143,7 +145,7 @@ def config_for(world):
 
 
 def verdict(world):
-    return claims.claims_table([world.claim], world.tables(), config_for(world)).iloc[0]
+    return verdicts.claims_table([world.claim], world.tables(), config_for(world)).iloc[0]
 
 
 @pytest.mark.parametrize("name", [claim["id"] for claim in ALL])
@@ -170,7 +172,7 @@ def test_seeds_that_disagree_do_not_reproduce_a_claim(name):
 def test_a_claim_without_its_data_is_not_tested_and_says_why(name):
     claim = by_id(name)
     other = World(by_id("factors_switched_off"), "elsewhere", holds=True)
-    row = claims.claims_table([claim], other.tables(), config_for(other)).iloc[0]
+    row = verdicts.claims_table([claim], other.tables(), config_for(other)).iloc[0]
     assert row["verdict"] == "not tested"
     assert row["why"].startswith(f"on {claim['dataset']}: ")
     assert pd.isna(row["value"])
@@ -301,11 +303,11 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_in_one_line(tmp_path, name):
     change, words = MISTAKES[name]
-    found = copy.deepcopy(yaml.safe_load((ROOT / "workflow/claims.yaml").read_text()))
+    found = copy.deepcopy(yaml.safe_load((ROOT / "workflow/verdicts.yaml").read_text()))
     change(found)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(found))
     with pytest.raises(UserError) as error:
-        claims.read(tmp_path / "mine.yaml")
+        verdicts.read(tmp_path / "mine.yaml")
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
@@ -313,7 +315,7 @@ def test_a_mistake_is_told_in_one_line(tmp_path, name):
 
 def test_a_file_that_is_not_there_or_no_yaml(tmp_path):
     with pytest.raises(UserError, match="no file"):
-        claims.read(tmp_path / "none.yaml")
+        verdicts.read(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("claims: [")
     with pytest.raises(UserError, match="not YAML"):
-        claims.read(tmp_path / "bad.yaml")
+        verdicts.read(tmp_path / "bad.yaml")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import compare
+from factorbench.results import comparison
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,7 +14,7 @@ from tests.unit import metric_fixtures as toy
 
 
 def right(*rows, names="AB"):
-    """What `compare.right_cells` gives: one row a factor."""
+    """What `comparison.right_cells` gives: one row a factor."""
     return pd.DataFrame([np.asarray(row, bool) for row in rows], index=list(names)[: len(rows)])
 
 
@@ -23,13 +23,13 @@ def test_mcnemars_mid_p_by_hand(first, second):
     n, k = first + second, min(first, second)
     chance = [math.comb(n, i) / 2**n for i in range(n + 1)]
     expected = 2 * sum(chance[:k]) + chance[k]
-    assert compare.mid_p(np.array([first]), np.array([second]))[0] == pytest.approx(expected)
-    assert compare.mid_p(np.array([second]), np.array([first]))[0] == pytest.approx(expected)
+    assert comparison.mid_p(np.array([first]), np.array([second]))[0] == pytest.approx(expected)
+    assert comparison.mid_p(np.array([second]), np.array([first]))[0] == pytest.approx(expected)
 
 
 @given(p=st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.02, 0.04, 0.2, 0.5, 1.0]), max_size=12))
 def test_holm_by_its_definition(p):
-    corrected = compare.holm(np.array(p, float))
+    corrected = comparison.holm(np.array(p, float))
     for alpha in (0.005, 0.01, 0.03, 0.05, 0.1, 0.3):
         rejected = set()
         for step, k in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
@@ -46,7 +46,7 @@ def test_a_planted_difference_is_found_and_equal_methods_differ_in_nothing():
     reference = {("ae", s): right(rng.random(500) < 0.7, rng.random(500) < 0.7) for s in range(3)}
     same = {("same", s): table.copy() for (_, s), table in reference.items()}
     better = {("better", s): right(rng.random(500) < 0.9, table.loc["B"]) for (_, s), table in reference.items()}
-    table = compare.compare("toy", "condition=b", reference | same | better, "ae").set_index(["method", "factor"])
+    table = comparison.compare("toy", "condition=b", reference | same | better, "ae").set_index(["method", "factor"])
     assert (table.loc["same", "difference"] == 0).all()
     assert (table.loc["same", "p_corrected"] == 1).all()
     assert table.loc[("better", "A"), "p_corrected"] < 1e-6
@@ -57,7 +57,7 @@ def test_a_planted_difference_is_found_and_equal_methods_differ_in_nothing():
 def test_a_row_is_what_its_columns_say():
     rng = np.random.default_rng(1)
     runs = {(m, s): right(rng.random(60) < 0.6, names="A") for m in ("ae", "pca") for s in range(4)}
-    row = compare.compare("toy", "condition=b", runs, "ae").iloc[0]
+    row = comparison.compare("toy", "condition=b", runs, "ae").iloc[0]
     mine, other = (np.stack([runs[m, s].loc["A"] for s in range(4)]) for m in ("pca", "ae"))
     differences = mine.mean(axis=1) - other.mean(axis=1)
     interval = stats.t.interval(0.95, 3, differences.mean(), stats.sem(differences))
@@ -67,7 +67,7 @@ def test_a_row_is_what_its_columns_say():
     assert row["only_method"] == (mine & ~other).sum() / 4
     assert row["only_reference"] == (other & ~mine).sum() / 4
     assert (row["seeds"], row["n"]) == (4, 60)
-    each = [compare.mid_p((a & ~b).sum(), (b & ~a).sum()) for a, b in zip(mine, other, strict=True)]
+    each = [comparison.mid_p((a & ~b).sum(), (b & ~a).sum()) for a, b in zip(mine, other, strict=True)]
     assert row["p"] == max(each) > min(each)
     assert row["p_corrected"] == row["p"]
 
@@ -75,9 +75,9 @@ def test_a_row_is_what_its_columns_say():
 def test_seeds_are_paired_and_a_single_run_meets_every_seed():
     cells = right([True, False])
     runs = {(m, s): cells for m, seeds in (("ae", (0, 1, 2)), ("one", (0,)), ("some", (1, 2, 7))) for s in seeds}
-    assert list(compare.paired_seeds(runs, "one", "ae")) == [(0, 0), (0, 1), (0, 2)]
-    assert list(compare.paired_seeds(runs, "some", "ae")) == [(1, 1), (2, 2)]
-    table = compare.compare("toy", "condition=b", runs, "ae").set_index("method")
+    assert list(comparison.paired_seeds(runs, "one", "ae")) == [(0, 0), (0, 1), (0, 2)]
+    assert list(comparison.paired_seeds(runs, "some", "ae")) == [(1, 1), (2, 2)]
+    table = comparison.compare("toy", "condition=b", runs, "ae").set_index("method")
     assert table["seeds"].to_dict() == {"one": 3, "some": 2}
     assert table["lower"].isna().to_dict() == {"one": False, "some": True}
 
@@ -90,15 +90,15 @@ def test_only_factors_that_both_have_are_compared():
         ("other", 0): right([True, True], [True, True], names="BC"),
         ("other", 1): right([True, True], names="B"),
     }
-    table = compare.compare("toy", "condition=b", runs, "ae")
+    table = comparison.compare("toy", "condition=b", runs, "ae")
     assert table[["method", "factor", "seeds"]].to_numpy().tolist() == [["other", "B", 1]]
 
 
 @pytest.mark.parametrize("reference", ["ae", "absent"])
 def test_nothing_to_compare_is_an_empty_table_with_its_columns(reference):
-    table = compare.compare("toy", "", {("ae", 0): right([True])}, reference)
+    table = comparison.compare("toy", "", {("ae", 0): right([True])}, reference)
     assert table.empty
-    assert tuple(table.columns) == compare.COLUMNS
+    assert tuple(table.columns) == comparison.COLUMNS
 
 
 def test_right_cells_add_up_to_the_training_accuracy(tmp_path):
@@ -106,7 +106,7 @@ def test_right_cells_add_up_to_the_training_accuracy(tmp_path):
 
     data = toy.prepared()
     factors = toy.written(toy.factors(data, off=["C"]), data, tmp_path / "f.h5ad")
-    found = compare.right_cells(data, factors)
+    found = comparison.right_cells(data, factors)
     assert list(found.index) == ["A", "B", "C"]
     table = separation.score(data, factors, {"folds": 5, "seed": 0})
     table = table[(table["metric"] == "accuracy") & (table["split"] == "train")].set_index(["label", "factor"])
@@ -119,4 +119,4 @@ def test_right_cells_add_up_to_the_training_accuracy(tmp_path):
 def test_without_a_contrast_no_cell_is_asked(tmp_path):
     data = toy.prepared(contrast=False)
     factors = toy.written(toy.factors(data), data, tmp_path / "f.h5ad")
-    assert compare.right_cells(data, factors).shape == (3, 0)
+    assert comparison.right_cells(data, factors).shape == (3, 0)

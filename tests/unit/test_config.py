@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import yaml
-from factorbench import config as settings
-from factorbench.contracts import UserError
-from factorbench.schema import read
+from factorbench.config.plan import planned
+from factorbench.config.resolve import resolve
+from factorbench.config.schema import read
+from factorbench.contracts.errors import UserError
 
 from tests.planted import ROOT
 
@@ -18,7 +19,7 @@ def config():
 
 def test_the_default_config_resolves_and_is_not_changed(config):
     before = copy.deepcopy(config)
-    resolved = settings.resolve(config)
+    resolved = resolve(config)
     assert config == before
     assert resolved["datasets"]["kang"]["target_sum"] == 10000
     assert resolved["metrics"]["separation"]
@@ -27,7 +28,7 @@ def test_the_default_config_resolves_and_is_not_changed(config):
 
 def test_every_default_run_is_planned_once(config):
     config["runs"].append(config["runs"][0])
-    runs = settings.planned(settings.resolve(config))
+    runs = planned(resolve(config))
     assert len(runs) == len(set(runs))
     assert ("kang", "ae", 2) in runs
 
@@ -35,7 +36,7 @@ def test_every_default_run_is_planned_once(config):
 def test_a_derived_dataset_shares_files_and_raw_data(config):
     config["datasets"]["again"] = {"from": "kang_small", "n_cells": 400}
     config["datasets"]["other"] = {"from": "kang", "options": {"layer": "counts"}}
-    resolved = settings.resolve(config)["datasets"]
+    resolved = resolve(config)["datasets"]
     assert (resolved["again"]["group"], resolved["again"]["raw"]) == ("kang", "kang")
     assert resolved["again"]["n_top_genes"] == resolved["kang_small"]["n_top_genes"]
     assert (resolved["other"]["group"], resolved["other"]["raw"]) == ("kang", "other")
@@ -45,7 +46,7 @@ def test_a_derived_dataset_shares_files_and_raw_data(config):
     ("text", "seconds"), [(90, 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86400), (None, None)]
 )
 def test_durations(text, seconds):
-    assert settings.seconds(text) == seconds
+    assert seconds(text) == seconds
 
 
 def change(*path, to):
@@ -107,7 +108,7 @@ def test_a_mistake_is_told_in_one_line(config, name):
     mistake, words = MISTAKES[name]
     mistake(config)
     with pytest.raises(UserError) as error:
-        settings.resolve(config, "mine.yaml")
+        resolve(config, "mine.yaml")
     message = str(error.value)
     assert message.startswith("mine.yaml: ")
     assert "\n" not in message
@@ -117,7 +118,7 @@ def test_a_mistake_is_told_in_one_line(config, name):
 
 def test_what_is_not_run_is_left_out_of_figures_and_said(config):
     config["runs"] = [{"datasets": ["kang_small"], "methods": ["ae", "fsclvm"]}]
-    resolved = settings.resolve(config)
+    resolved = resolve(config)
     assert set(resolved["figures"]) == {"figure2", "runtime"}
     assert resolved["figures"]["figure2"]["methods"] == ["ae", "fsclvm"]
     assert any("figure1a" in line and "not drawn" in line for line in resolved["left_out"])

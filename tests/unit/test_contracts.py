@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts
-from factorbench.contracts import ContractError, Factors
+from factorbench.contracts.errors import ContractError
+from factorbench.contracts.factors import Factors, add_held_out, factor_signs, no_factors, read_factors, write_factors
+from factorbench.contracts.files import atomic, read_json, read_table, write_json, write_table
+from factorbench.contracts.prepared import seen_cells, without_held_out, write_prepared
 
 from tests.planted import planted
 
@@ -32,8 +34,8 @@ def factors(data, **changes):
 def test_factors_come_back_as_written(tmp_path):
     data = planted()
     given = factors(data, offset=np.arange(data.n_vars), history=[{"loss": 1.0}, {"loss": float("nan")}])
-    contracts.write_factors(tmp_path / "f.h5ad", given, data)
-    read = contracts.read_factors(tmp_path / "f.h5ad")
+    write_factors(tmp_path / "f.h5ad", given, data)
+    read = read_factors(tmp_path / "f.h5ad")
     table = read.uns["factors"]
     sign = table["sign"].to_numpy()
     assert np.allclose(read.obsm["scores"] * sign, given.scores, atol=1e-6)
@@ -47,13 +49,13 @@ def test_factors_come_back_as_written(tmp_path):
 def test_signs_make_the_loadings_inside_the_mask_sum_to_a_positive_number():
     mask = np.array([[True, False, False], [True, False, False], [False, False, False]])
     loadings = np.array([[-2, -1, 1], [1, 0, 1], [9, 0, 1]])
-    assert contracts.factor_signs(loadings, mask).tolist() == [-1, -1, 1]
+    assert factor_signs(loadings, mask).tolist() == [-1, -1, 1]
 
 
 def test_an_empty_result_is_valid(tmp_path):
     data = planted()
-    contracts.write_factors(tmp_path / "f.h5ad", contracts.no_factors(data.n_obs, data.n_vars, "timeout", "late"), data)
-    assert contracts.read_factors(tmp_path / "f.h5ad").obsm["scores"].shape == (data.n_obs, 0)
+    write_factors(tmp_path / "f.h5ad", no_factors(data.n_obs, data.n_vars, "timeout", "late"), data)
+    assert read_factors(tmp_path / "f.h5ad").obsm["scores"].shape == (data.n_obs, 0)
 
 
 @pytest.mark.parametrize(
@@ -71,28 +73,28 @@ def test_an_empty_result_is_valid(tmp_path):
 def test_an_invalid_result_is_not_written(tmp_path, change):
     data = planted()
     with pytest.raises(ContractError):
-        contracts.write_factors(tmp_path / "f.h5ad", factors(data, **change), data)
+        write_factors(tmp_path / "f.h5ad", factors(data, **change), data)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_factors_say_which_cells_were_held_out(tmp_path):
     data = planted(held_out=True)
-    contracts.write_factors(tmp_path / "f.h5ad", factors(data), data)
-    read = contracts.read_factors(tmp_path / "f.h5ad")
+    write_factors(tmp_path / "f.h5ad", factors(data), data)
+    read = read_factors(tmp_path / "f.h5ad")
     seen = np.arange(data.n_obs) % 4 > 0
-    np.testing.assert_array_equal(contracts.seen_cells(read), seen)
-    assert list(contracts.without_held_out(read).obs_names) == list(data.obs_names[seen])
+    np.testing.assert_array_equal(seen_cells(read), seen)
+    assert list(without_held_out(read).obs_names) == list(data.obs_names[seen])
     everything = planted()
-    assert contracts.seen_cells(everything).all()
-    assert contracts.without_held_out(everything) is everything
+    assert seen_cells(everything).all()
+    assert without_held_out(everything) is everything
 
 
 def test_factors_of_seen_cells_are_spread_over_all():
     seen = np.array([True, False, True])
     found = factors(planted(), scores=np.array([[1.0], [3.0]]), covariates=np.ones((2, 4)))
-    spread = contracts.spread(found, seen, np.array([[2.0]]))
-    assert spread.scores.ravel().tolist() == [1, 2, 3]
-    np.testing.assert_array_equal(np.isnan(spread.covariates).all(axis=1), ~seen)
+    combined = add_held_out(found, seen, np.array([[2.0]]))
+    assert combined.scores.ravel().tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(np.isnan(combined.covariates).all(axis=1), ~seen)
     assert found.scores.shape == (2, 1)
 
 
@@ -120,7 +122,7 @@ def test_invalid_prepared_data_are_not_written(tmp_path, fault):
     elif fault == "record":
         data.uns["factorbench"] = "{}"
     with pytest.raises(ContractError):
-        contracts.write_prepared(tmp_path / "p.h5ad", data)
+        write_prepared(tmp_path / "p.h5ad", data)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,7 +131,7 @@ def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
     path.write_text("old")
 
     def fail():
-        with contracts.atomic(path) as part:
+        with atomic(path) as part:
             part.write_text("new, half-writ")
             raise OSError("disk full")
 
@@ -141,13 +143,13 @@ def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
 
 def test_tables_keep_names_that_look_like_missing_values(tmp_path):
     table = pd.DataFrame({"factor": ["NA", "null", "nan"], "value": [1.5, np.nan, 2.0]})
-    contracts.write_table(tmp_path / "t.tsv.gz", table)
-    pd.testing.assert_frame_equal(contracts.read_table(tmp_path / "t.tsv.gz"), table)
+    write_table(tmp_path / "t.tsv.gz", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.tsv.gz"), table)
 
 
 def test_json_has_no_word_for_what_is_not_a_number(tmp_path):
-    contracts.write_json(tmp_path / "a.json", {"a": np.float32("inf"), "b": [np.int64(3)]})
-    assert contracts.read_json(tmp_path / "a.json") == {"a": None, "b": [3]}
+    write_json(tmp_path / "a.json", {"a": np.float32("inf"), "b": [np.int64(3)]})
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [3]}
 
 
 def test_equal_tables_are_equal_files(tmp_path, monkeypatch):
@@ -156,7 +158,7 @@ def test_equal_tables_are_equal_files(tmp_path, monkeypatch):
     for now in (1e9, 2e9):
         monkeypatch.setattr("time.time", lambda now=now: now)
         for name in ("table.tsv", "table.tsv.gz"):
-            contracts.write_table(tmp_path / name, table)
+            write_table(tmp_path / name, table)
             written.append((tmp_path / name).read_bytes())
-            assert contracts.read_table(tmp_path / name).equals(table)
+            assert read_table(tmp_path / name).equals(table)
     assert written[:2] == written[2:]

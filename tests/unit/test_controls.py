@@ -6,9 +6,11 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts, registry
-from factorbench.clock import Budget
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.budget import Budget
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.factors import read_factors, write_factors
+from factorbench.contracts.prepared import check_prepared
 from factorbench.methods import gene_set_mean, pca
 from scipy import sparse
 
@@ -33,7 +35,7 @@ def data():
             "factorbench": json.dumps({"dataset": "d", "labels": ["condition"], "contrast": {}, "inputs": {}}),
         },
     )
-    contracts.check_prepared(result)
+    check_prepared(result)
     return result
 
 
@@ -102,7 +104,7 @@ def test_controls_leave_data_alone_and_keep_the_contract(method, data, tmp_path)
     found = fit(method, data, **({"n_factors": 3} if method is pca else {}))
     np.testing.assert_array_equal(data.X.toarray(), before.X.toarray())
     np.testing.assert_array_equal(data.varm["mask"], before.varm["mask"])
-    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
-    read = contracts.read_factors(tmp_path / "factors.h5ad")
+    write_factors(tmp_path / "factors.h5ad", found, data)
+    read = read_factors(tmp_path / "factors.h5ad")
     np.testing.assert_allclose(np.abs(read.obsm["scores"]), np.abs(found.scores), rtol=1e-5, atol=1e-6)
     assert method.SPEC.control

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from factorbench import describe as page
-from factorbench.describe import describe
+from factorbench.data import description as page
+from factorbench.data.description import describe
 from scipy import sparse
 
 from tests.planted import planted
@@ -143,8 +143,8 @@ def test_without_runs_it_says_how_to_add_some(data):
 
 
 def test_what_prepare_writes_can_be_described():
-    from factorbench.contracts import prepared_record
-    from factorbench.prepare import prepare
+    from factorbench.contracts.prepared import prepared_record
+    from factorbench.data.preparation import prepare
 
     from tests.unit.test_prepare import SETTINGS
 

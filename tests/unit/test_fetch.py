@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pooch
 import pytest
-from factorbench import fetch as module
-from factorbench import pins
-from factorbench.archives import Failure, extract
-from factorbench.contracts import UserError
-from factorbench.fetch import Patience, fetch
+from factorbench.contracts.errors import UserError
+from factorbench.data import checksums
+from factorbench.data import download as module
+from factorbench.data.archives import Failure, extract
+from factorbench.data.download import Patience, fetch
 
 from tests.server import Handler
 
@@ -32,7 +32,7 @@ QUICK = Patience(attempts=3, pause=0.01, connect=1.0, read=0.3)
 
 @pytest.fixture(autouse=True)
 def no_pins(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(pins, "TABLE", tmp_path_factory.mktemp("project") / "checksums.tsv")
+    monkeypatch.setattr(checksums, "TABLE", tmp_path_factory.mktemp("project") / "checksums.tsv")
 
 
 FTP_DEFAULTS = pooch.FTPDownloader.__init__.__defaults__
@@ -334,7 +334,7 @@ def test_no_source_at_all(tmp_path):
 
 
 def test_relative_path_is_looked_for_here_then_in_the_project(tmp_path, monkeypatch):
-    monkeypatch.setattr(pins, "ROOT", tmp_path / "project")
+    monkeypatch.setattr(checksums, "ROOT", tmp_path / "project")
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "project" / "sets", tmp_path / "sets"):
         folder.mkdir(parents=True)
@@ -360,17 +360,17 @@ def get_unknown(folder, *sources, name="counts.bin", **options):
 def test_file_without_a_hash_is_taken_and_its_source_noted(server, tmp_path):
     assert get_unknown(tmp_path, server.url) == server.url
     assert (tmp_path / "counts.bin").read_bytes() == CONTENT
-    assert pins.source_of(tmp_path / "counts.bin", sha(CONTENT)) == server.url
+    assert checksums.source_of(tmp_path / "counts.bin", sha(CONTENT)) == server.url
     assert get_unknown(tmp_path, server.url) == "already there"
     (tmp_path / "counts.bin").write_bytes(OTHER)
-    assert pins.source_of(tmp_path / "counts.bin", sha(OTHER)) == "unknown"
+    assert checksums.source_of(tmp_path / "counts.bin", sha(OTHER)) == "unknown"
 
 
 def test_where_a_mirror_is_is_not_noted(tmp_path):
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "counts.bin").write_bytes(CONTENT)
     get_unknown(tmp_path, mirrors=[str(tmp_path / "private")])
-    assert pins.source_of(tmp_path / "counts.bin", sha(CONTENT)) == "a mirror"
+    assert checksums.source_of(tmp_path / "counts.bin", sha(CONTENT)) == "a mirror"
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_file_without_a_hash_must_be_what_its_name_says(server, tmp_path, name, 
         get_unknown(tmp_path, server.url, name=name)
     assert "\n" not in str(error.value)
     assert names(tmp_path) == []
-    assert not pins.TABLE.exists()
+    assert not checksums.TABLE.exists()
 
 
 def test_file_without_a_hash_is_resumed_by_its_etag_only(server, tmp_path):
@@ -406,7 +406,7 @@ def test_file_without_a_hash_is_resumed_by_its_etag_only(server, tmp_path):
 
 
 def test_changed_file_is_refused_once_pinned(server, tmp_path):
-    pins.pin([pins.Pin("kang", "counts.bin", sha(CONTENT), len(CONTENT), server.url)])
+    checksums.pin([checksums.Pin("kang", "counts.bin", sha(CONTENT), len(CONTENT), server.url)])
     server.answers = [lambda handler: handler.send(OTHER)]
     with pytest.raises(UserError) as error:
         get_unknown(tmp_path, server.url)
@@ -517,10 +517,10 @@ def test_archive_from_the_web_is_kept(server, tmp_path):
 FETCH = """
 import json, sys
 from pathlib import Path
-from factorbench import pins
+from factorbench.data import checksums
 from factorbench.fetch import Patience, fetch
 entry, path, table = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
-pins.TABLE = Path(table)
+checksums.TABLE = Path(table)
 fetch(entry, path, "liao", (), False, Patience(3, 0.01, 1.0, 5.0))
 """
 
@@ -546,7 +546,7 @@ def test_archive_is_downloaded_once_for_all_that_want_a_member(server, tmp_path,
     for i, (name, content) in enumerate(members.items()):
         source = {"url": url, "member": name, "sha256": sha(archive) if known else ""}
         file = {"name": f"{i}.txt", "sha256": sha(content) if known else "", "sources": [source]}
-        command = [sys.executable, "-c", FETCH, json.dumps(file), tmp_path / "liao" / f"{i}.txt", pins.TABLE]
+        command = [sys.executable, "-c", FETCH, json.dumps(file), tmp_path / "liao" / f"{i}.txt", checksums.TABLE]
         jobs.append(subprocess.Popen(command, cwd=Path(module.__file__).parents[1]))
     assert [job.wait(60) for job in jobs] == [0, 0, 0]
     assert len(server.requests) == 1

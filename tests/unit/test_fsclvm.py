@@ -12,9 +12,11 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts, registry
-from factorbench.clock import Budget
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.budget import Budget
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.factors import read_factors, write_factors
+from factorbench.contracts.prepared import check_prepared
 from factorbench.methods import _slalom, fsclvm, fsclvm_reassociated
 from scipy import sparse
 
@@ -49,7 +51,7 @@ def prepared(expression, mask, names=None):
             "factorbench": json.dumps({"dataset": "d", "labels": ["condition"], "contrast": {}, "inputs": {}}),
         },
     )
-    contracts.check_prepared(data)
+    check_prepared(data)
     return data
 
 
@@ -173,8 +175,8 @@ def test_result_keeps_the_contract_and_data_are_left_alone(data, tmp_path):
     np.testing.assert_array_equal(data.X.toarray(), before.X.toarray())
     np.testing.assert_array_equal(data.varm["mask"], before.varm["mask"])
     assert not found.table["active"].all()
-    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
-    read = contracts.read_factors(tmp_path / "factors.h5ad")
+    write_factors(tmp_path / "factors.h5ad", found, data)
+    read = read_factors(tmp_path / "factors.h5ad")
     assert not read.varm["loadings"][:, ~found.table["active"].to_numpy()].any()
 
 
@@ -281,7 +283,7 @@ def test_numbers_that_are_not_finite_end_the_run_as_diverged(data, monkeypatch, 
     found = fit(data)
     assert (found.status, found.converged) == ("diverged", False)
     assert found.iterations < 300, "it must not go on with what is not a number"
-    contracts.write_factors(tmp_path / "factors.h5ad", found, data)
+    write_factors(tmp_path / "factors.h5ad", found, data)
 
 
 # --------------------------------------------------------------------------------------------- re-associated, modified

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from factorbench import genesets
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
+from factorbench.data import gene_sets
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,12 +18,12 @@ def gmt(tmp_path, content):
 
 def test_gmt_keeps_order(tmp_path):
     path = gmt(tmp_path, "B\thttp://b\tG3\tG1\nA\t\tG2\n")
-    assert list(genesets.read_gmt(path).items()) == [("B", ["G3", "G1"]), ("A", ["G2"])]
+    assert list(gene_sets.read_gmt(path).items()) == [("B", ["G3", "G1"]), ("A", ["G2"])]
 
 
 def test_gmt_of_windows_with_gaps_and_repeats(tmp_path):
     path = gmt(tmp_path, b"\xef\xbb\xbfA\tx\tG1\tG2\tG1\t\t\r\n\r\n  \r\nB b\tx\tG\xc3\xa9\r\n")
-    assert genesets.read_gmt(path) == {"A": ["G1", "G2"], "B b": ["Gé"]}
+    assert gene_sets.read_gmt(path) == {"A": ["G1", "G2"], "B b": ["Gé"]}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_gmt_of_windows_with_gaps_and_repeats(tmp_path):
 )
 def test_bad_gmt(tmp_path, content, says):
     with pytest.raises(UserError, match=says) as error:
-        genesets.read_gmt(gmt(tmp_path, content))
+        gene_sets.read_gmt(gmt(tmp_path, content))
     assert "sets.gmt" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -50,32 +50,32 @@ def test_bad_gmt(tmp_path, content, says):
     st.lists(st.sampled_from(GENES), unique=True, min_size=1),
 )
 def test_mask_is_membership(sets, genes):
-    mask = genesets.mask(sets, genes)
+    mask = gene_sets.mask(sets, genes)
     assert mask.dtype == bool
     expected = np.array([[gene in members for members in sets.values()] for gene in genes], bool)
     np.testing.assert_array_equal(mask.toarray(), expected.reshape(len(genes), len(sets)))
     sizes = [len(set(members) & set(genes)) for members in sets.values()]
-    np.testing.assert_array_equal(genesets.filter_by_size(mask, 2), [size >= 2 for size in sizes])
-    np.testing.assert_array_equal(genesets.filter_by_size(mask, 1, 3), [1 <= size <= 3 for size in sizes])
+    np.testing.assert_array_equal(gene_sets.filter_by_size(mask, 2), [size >= 2 for size in sizes])
+    np.testing.assert_array_equal(gene_sets.filter_by_size(mask, 1, 3), [1 <= size <= 3 for size in sizes])
 
 
 def test_prefix():
-    assert list(genesets.strip_prefix({"R_A": ["x"], "B": ["y"], "R_": ["z"]}, "R_")) == ["A", "B", "R_"]
+    assert list(gene_sets.strip_prefix({"R_A": ["x"], "B": ["y"], "R_": ["z"]}, "R_")) == ["A", "B", "R_"]
     with pytest.raises(UserError, match="A is there twice"):
-        genesets.strip_prefix({"R_A": ["x"], "A": ["y"]}, "R_")
+        gene_sets.strip_prefix({"R_A": ["x"], "A": ["y"]}, "R_")
 
 
 def test_collections_are_joined_without_their_own_prefixes():
-    joined = genesets.join([{"R_B": ["x"], "H_A": ["y"]}, {"H_C": ["z"]}], ["r", "h"], ["R_", "H_"], "here")
+    joined = gene_sets.join([{"R_B": ["x"], "H_A": ["y"]}, {"H_C": ["z"]}], ["r", "h"], ["R_", "H_"], "here")
     assert list(joined.items()) == [("B", ["x"]), ("H_A", ["y"]), ("C", ["z"])]
 
 
 def test_a_name_in_two_collections_is_refused():
     sets = [{"R_A": ["x"]}, {"Q": ["y"]}, {"H_A": ["z"]}]
     with pytest.raises(UserError, match=r"^here: the gene set A is in r and in h; set the prefix") as error:
-        genesets.join(sets, ["r", "q", "h"], ["R_", "", "H_"], "here")
+        gene_sets.join(sets, ["r", "q", "h"], ["R_", "", "H_"], "here")
     assert "\n" not in str(error.value)
-    assert list(genesets.join(sets, ["r", "q", "h"], ["R_", "", ""], "here")) == ["A", "Q", "H_A"]
+    assert list(gene_sets.join(sets, ["r", "q", "h"], ["R_", "", ""], "here")) == ["A", "Q", "H_A"]
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_a_name_in_two_collections_is_refused():
     ],
 )
 def test_near_matches(genes, members, pairs):
-    assert genesets.near_matches({"A": members}, genes) == pairs
-    text = str(genesets.no_match({"A": members}, genes, "here"))
+    assert gene_sets.near_matches({"A": members}, genes) == pairs
+    text = str(gene_sets.no_match({"A": members}, genes, "here"))
     assert text.startswith("here: no gene of the data is in any gene set")
     assert all(f"{gene} (data) ~ {member} (sets)" in text for gene, member in pairs)
     assert pairs or f"the data have {', '.join(genes)}, the sets {', '.join(members)}" in text
 
 
 def test_pairs_spelt_alike_are_a_last_resort():
-    assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"]) == [("CAR3", "HCAR3")]
-    assert genesets.near_matches({"A": ["HCAR3"]}, ["CAR3"], alike=False) == []
-    assert genesets.near_matches({"A": ["HLA-DRA"]}, ["HLA.DRA"], alike=False) == [("HLA.DRA", "HLA-DRA")]
-    assert genesets.near_matches({"A": ["HCAR3", "ACTB"]}, ["CAR3", "Actb"]) == [("Actb", "ACTB")]
+    assert gene_sets.near_matches({"A": ["HCAR3"]}, ["CAR3"]) == [("CAR3", "HCAR3")]
+    assert gene_sets.near_matches({"A": ["HCAR3"]}, ["CAR3"], alike=False) == []
+    assert gene_sets.near_matches({"A": ["HLA-DRA"]}, ["HLA.DRA"], alike=False) == [("HLA.DRA", "HLA-DRA")]
+    assert gene_sets.near_matches({"A": ["HCAR3", "ACTB"]}, ["CAR3", "Actb"]) == [("Actb", "ACTB")]
 
 
 NAMES = [f"S{i}" for i in range(20)]
@@ -107,19 +107,19 @@ NAMES = [f"S{i}" for i in range(20)]
 
 def test_sets_are_drawn_at_random_and_some_always():
     kept = np.arange(20) % 2 == 0
-    drawn = [genesets.draw(kept, NAMES, 5, ["S4", "S5"], seed, "here") for seed in range(50)]
+    drawn = [gene_sets.draw(kept, NAMES, 5, ["S4", "S5"], seed, "here") for seed in range(50)]
     for chosen in drawn:
         assert chosen.sum() == 5
         assert not (chosen & ~kept).any()  # S5 is not kept, so it is not drawn either
         assert chosen[4]
     assert np.all(np.sum(drawn, axis=0)[kept] > 10)
-    assert np.array_equal(drawn[3], genesets.draw(kept, NAMES, 5, ["S4", "S5"], 3, "here"))
-    assert np.array_equal(genesets.draw(kept, NAMES, 99, [], 0, "here"), kept)
+    assert np.array_equal(drawn[3], gene_sets.draw(kept, NAMES, 5, ["S4", "S5"], 3, "here"))
+    assert np.array_equal(gene_sets.draw(kept, NAMES, 99, [], 0, "here"), kept)
 
 
 def test_sets_that_cannot_be_drawn():
     kept = np.ones(20, bool)
     with pytest.raises(UserError, match=r"^here.keep_sets: 'S44' is not defined \(did you mean"):
-        genesets.draw(kept, NAMES, 5, ["S44"], 0, "here")
+        gene_sets.draw(kept, NAMES, 5, ["S44"], 0, "here")
     with pytest.raises(UserError, match=r"^here.n_sets: 2 is fewer than the 3 sets of keep_sets"):
-        genesets.draw(kept, NAMES, 2, ["S1", "S2", "S3"], 0, "here")
+        gene_sets.draw(kept, NAMES, 2, ["S1", "S2", "S3"], 0, "here")

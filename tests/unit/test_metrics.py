@@ -5,7 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts, registry
+from factorbench import registry
+from factorbench.contracts.errors import ContractError
+from factorbench.contracts.factors import no_factors
+from factorbench.contracts.prepared import prepared_record
+from factorbench.contracts.scores import METRIC_COLUMNS, check_scores
 from factorbench.metrics import (
     _logistic,
     _questions,
@@ -63,7 +67,7 @@ def test_every_metric_keeps_the_contract(name, data, factors):
     held_out = data.copy()
     held_out.obs["held_out"] = np.arange(data.n_obs) % 5 == 0
     table = scored(name, held_out, factors)
-    contracts.check_scores(table, contracts.METRIC_COLUMNS)
+    check_scores(table, METRIC_COLUMNS)
     assert len(table)
     assert set(table["metric"]) <= set(metric.SPEC.measures)
     for measure, (lowest, highest, _) in metric.SPEC.measures.items():
@@ -73,15 +77,15 @@ def test_every_metric_keeps_the_contract(name, data, factors):
 
 @pytest.mark.parametrize("name", registry.names("metric"))
 def test_every_metric_takes_a_run_without_factors(name, data, tmp_path):
-    none = contracts.no_factors(data.n_obs, data.n_vars, "timeout", "killed")
+    none = no_factors(data.n_obs, data.n_vars, "timeout", "killed")
     table = scored(name, data, toy.written(none, data, tmp_path / "f.h5ad"))
-    contracts.check_scores(table, contracts.METRIC_COLUMNS)
+    check_scores(table, METRIC_COLUMNS)
     assert not table["factor"].astype(bool).any()
 
 
 @pytest.mark.parametrize("name", registry.names("metric"))
 def test_every_metric_refuses_factors_of_other_cells(name, data, factors):
-    with pytest.raises(contracts.ContractError, match="same cells"):
+    with pytest.raises(ContractError, match="same cells"):
         scored(name, data[::-1].copy(), factors)
 
 
@@ -137,7 +141,7 @@ def test_cells_outside_the_contrast_and_without_a_label_are_left_out():
 
 def test_a_contrast_without_a_negative_class_is_against_all_other_cells():
     data = toy.prepared(60, labels={"condition": np.array(["stimulated", "control", "other"] * 20)})
-    record = contracts.prepared_record(data)
+    record = prepared_record(data)
     record["contrast"]["negative"] = ""
     data.uns["factorbench"] = json.dumps(record)
     ((cells, _, y),) = _questions.questions(data)
@@ -167,7 +171,7 @@ def with_donors(data):
     donors = data.copy()
     names = rng.choice(["p1", "p2", "p3", "p4", "p5", None], data.n_obs, p=[0.4, 0.2, 0.15, 0.1, 0.05, 0.1])
     donors.obs["person"] = pd.Categorical(names)
-    record = contracts.prepared_record(data)
+    record = prepared_record(data)
     donors.uns["factorbench"] = json.dumps(record | {"donor": "person"})
     return donors
 

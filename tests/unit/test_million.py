@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from factorbench import contracts
+from factorbench.contracts.prepared import read_prepared
 
 from bench import million
 
@@ -21,7 +21,7 @@ def test_data_larger_than_the_memory_they_are_made_in(made):
     assert (n_cells, n_sets) == (N_CELLS, 100)
     assert 950 <= n_genes <= 1_150
     assert 0.08 <= density <= 0.1
-    data = contracts.read_prepared(prepared)
+    data = read_prepared(prepared)
     assert data.shape == (n_cells, n_genes)
     assert data.obs["condition"].value_counts().to_dict() == {"control": N_CELLS // 2, "stimulated": N_CELLS // 2}
     totals = np.expm1(data.X).sum(axis=1)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from factorbench.model.network import Network
 from factorbench.model.objective import evaluate, gram_terms, objective, smooth_terms
+from factorbench.model.params import check_params
 from factorbench.model.prox import l1_weights
-from factorbench.model.settings import check_settings
 from factorbench.model.training import HOLD, RAMP, WARM_UP, Alternating, Together
 
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
@@ -24,7 +24,7 @@ def problem():
 
 def make(hidden, seed=0, **given):
     torch.manual_seed(seed)
-    settings = check_settings({**LAMBDAS, "optimizer": "sgd", **given})
+    settings = check_params({**LAMBDAS, "optimizer": "sgd", **given})
     return Network(N_GENES, N_FACTORS, hidden, dropout=0.0), settings
 
 

@@ -4,11 +4,11 @@ import anndata
 import numpy as np
 import pytest
 import torch
-from factorbench import clock
+from factorbench.contracts.budget import Budget
 from factorbench.model import prox, training
 from factorbench.model.cells import DenseCells, batch_sizes
 from factorbench.model.network import Network
-from factorbench.model.settings import check_settings
+from factorbench.model.params import check_params
 from intercode import linear_decoder as authors
 
 N_CELLS, N_GENES, N_SETS, BATCH, STEPS = 620, 80, 12, 62, 50
@@ -43,10 +43,10 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
     mask = torch.rand(N_GENES, N_SETS, generator=generator) < 0.2
     epochs = STEPS * BATCH // N_CELLS
     # Large enough to zero many weights and to switch factors off within 50 steps.
-    settings = check_settings(
+    settings = check_params(
         {
             **LAMBDAS,
-            "recipe": "paper",
+            "recipe": "authors",
             "n_sparse": kinds[1],
             "n_dense": kinds[2],
             "learning_rate": 1e-2,
@@ -62,7 +62,7 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
 
     weights = prox.l1_weights(mask, kinds[1], kinds[2], LAMBDAS["lambda1"], LAMBDAS["lambda2"])
     torch.manual_seed(7)
-    training.train(ours, DenseCells(Y), weights, ~mask, settings, clock.Budget())
+    training.train(ours, DenseCells(Y), weights, ~mask, settings, Budget())
 
     def shuffled(n_cells, size):
         return [rows.numpy() for rows in torch.randperm(n_cells).split(batch_sizes(n_cells, size))]

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from factorbench import pins, sources
-from factorbench.contracts import UserError
-from factorbench.locks import locked
-from factorbench.pins import Known, Pin
+from factorbench.contracts.errors import UserError
+from factorbench.data import checksums, sources
+from factorbench.data.checksums import Known, Pin
+from factorbench.data.locks import locked
 
 from tests.server import Handler
 
-SCRIPTS = Path(pins.__file__).parents[1]
+SCRIPTS = Path(checksums.__file__).parents[1]
 CONTENT = random.Random(0).randbytes(2_000)
 
 
@@ -29,8 +29,8 @@ def sha(content):
 def project(tmp_path, monkeypatch):
     folder = tmp_path / "project"
     folder.mkdir()
-    monkeypatch.setattr(pins, "ROOT", folder)
-    monkeypatch.setattr(pins, "TABLE", folder / "checksums.tsv")
+    monkeypatch.setattr(checksums, "ROOT", folder)
+    monkeypatch.setattr(checksums, "TABLE", folder / "checksums.tsv")
     return folder
 
 
@@ -42,44 +42,44 @@ def row(file, content=CONTENT, group="liao", source="https://example.org/x"):
 
 
 def test_table_of_the_project_is_one_of_ours(monkeypatch):
-    monkeypatch.setattr(pins, "TABLE", SCRIPTS.parents[1] / "checksums.tsv")
-    assert pins.TABLE.read_text().splitlines()[0] == pins.HEADING
-    for (group, file), pin in pins.table().items():
+    monkeypatch.setattr(checksums, "TABLE", SCRIPTS.parents[1] / "checksums.tsv")
+    assert checksums.TABLE.read_text().splitlines()[0] == checksums.HEADING
+    for (group, file), pin in checksums.table().items():
         assert (pin.group, pin.file) == (group, file)
         int(pin.sha256, 16)
 
 
 def test_table_is_sorted_says_what_it_is_and_is_read_back():
     made = [row("b.h5"), row("a.h5"), row("z.txt", group="kang")]
-    assert pins.pin(made[:2]) == made[:2]
-    assert pins.pin(made) == made[2:]
-    comment, heading, *lines = pins.TABLE.read_text().splitlines()
+    assert checksums.pin(made[:2]) == made[:2]
+    assert checksums.pin(made) == made[2:]
+    comment, heading, *lines = checksums.TABLE.read_text().splitlines()
     assert comment.startswith("# ")
     assert heading.split("\t") == ["group", "file", "sha256", "bytes", "source"]
     assert [line.split("\t")[:2] for line in lines] == [["kang", "z.txt"], ["liao", "a.h5"], ["liao", "b.h5"]]
-    assert set(pins.table().values()) == set(made)
-    assert [path.name for path in pins.TABLE.parent.iterdir()] == ["checksums.tsv"]
+    assert set(checksums.table().values()) == set(made)
+    assert [path.name for path in checksums.TABLE.parent.iterdir()] == ["checksums.tsv"]
 
 
 def test_nothing_to_pin_leaves_the_table_alone():
-    assert pins.pin([]) == []
-    assert not pins.TABLE.exists()
+    assert checksums.pin([]) == []
+    assert not checksums.TABLE.exists()
 
 
 def test_another_hash_does_not_replace_a_pin():
-    pins.pin([row("a.h5")])
-    before = pins.TABLE.read_text()
+    checksums.pin([row("a.h5")])
+    before = checksums.TABLE.read_text()
     with pytest.raises(UserError, match=rf"liao/a.h5: sha256 {sha(b'other')} was read, {sha(CONTENT)} is pinned"):
-        pins.pin([row("b.h5"), row("a.h5", b"other")])
-    assert pins.TABLE.read_text() == before
+        checksums.pin([row("b.h5"), row("a.h5", b"other")])
+    assert checksums.TABLE.read_text() == before
 
 
 @pytest.mark.parametrize("line", ["<<<<<<< HEAD", "liao\ta.h5\tabc\t12\tx", "liao a.h5"])
 def test_line_that_is_none_of_ours_is_named(line):
-    pins.pin([row("a.h5")])
-    pins.TABLE.write_text(f"{pins.TABLE.read_text()}{line}\n")
+    checksums.pin([row("a.h5")])
+    checksums.TABLE.write_text(f"{checksums.TABLE.read_text()}{line}\n")
     with pytest.raises(UserError, match=r"checksums.tsv: line 4 "):
-        pins.table()
+        checksums.table()
 
 
 def test_lock_lets_in_one_at_a_time_and_leaves_nothing(tmp_path):
@@ -107,36 +107,37 @@ def test_lock_lets_in_one_at_a_time_and_leaves_nothing(tmp_path):
 PIN = """
 import sys, time
 from pathlib import Path
-from factorbench import pins
-pins.TABLE = Path(sys.argv[1])
-table = pins.table
+from factorbench.data import checksums
+checksums.TABLE = Path(sys.argv[1])
+table = checksums.table
 def slow():  # as on a network's disk: time for others to write in between, if they can
     found = table()
     time.sleep(0.01)
     return found
-pins.table = slow
+checksums.table = slow
 for i in range(20):
-    pins.pin([pins.Pin(sys.argv[2], f"{i}.txt", f"{i:064x}", i, "nowhere")])
+    checksums.pin([checksums.Pin(sys.argv[2], f"{i}.txt", f"{i:064x}", i, "nowhere")])
 """
 
 
 def test_processes_that_pin_at_once_keep_each_others_pins():
     jobs = [
-        subprocess.Popen([sys.executable, "-c", PIN, str(pins.TABLE), group], cwd=SCRIPTS) for group in ("a", "b", "c")
+        subprocess.Popen([sys.executable, "-c", PIN, str(checksums.TABLE), group], cwd=SCRIPTS)
+        for group in ("a", "b", "c")
     ]
     assert [job.wait(60) for job in jobs] == [0, 0, 0]
-    assert len(pins.table()) == 60
-    assert [path.name for path in pins.TABLE.parent.iterdir()] == ["checksums.tsv"]
+    assert len(checksums.table()) == 60
+    assert [path.name for path in checksums.TABLE.parent.iterdir()] == ["checksums.tsv"]
 
 
 def test_project_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatch):
     # A file where the folder should be: what makes root fail too, whom permissions do not stop.
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(pins, "TABLE", tmp_path / "file" / "checksums.tsv")
+    monkeypatch.setattr(checksums, "TABLE", tmp_path / "file" / "checksums.tsv")
     with pytest.raises(
         UserError, match=rf"cannot be written \(.+\).* in the config: liao/a.h5 {sha(CONTENT)}$"
     ) as error:
-        pins.pin([row("a.h5")])
+        checksums.pin([row("a.h5")])
     assert "\n" not in str(error.value)
 
 
@@ -144,10 +145,10 @@ def test_project_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatc
 
 
 def test_hash_of_the_config_goes_before_the_pin():
-    pins.pin([row("a.h5")])
-    assert pins.known({"name": "a.h5", "sha256": ""}, "liao") == Known(sha(CONTENT), pinned=True)
-    assert pins.known({"name": "a.h5", "sha256": "0" * 64}, "liao") == Known("0" * 64)
-    assert pins.known({"name": "a.h5", "sha256": ""}, "kang") == Known()
+    checksums.pin([row("a.h5")])
+    assert checksums.known({"name": "a.h5", "sha256": ""}, "liao") == Known(sha(CONTENT), pinned=True)
+    assert checksums.known({"name": "a.h5", "sha256": "0" * 64}, "liao") == Known("0" * 64)
+    assert checksums.known({"name": "a.h5", "sha256": ""}, "kang") == Known()
 
 
 @pytest.mark.parametrize(
@@ -168,12 +169,12 @@ def test_hash_of_the_config_goes_before_the_pin():
 )
 def test_file_without_a_hash_is_what_its_name_says(tmp_path, name, content, good):
     (tmp_path / name).write_bytes(content)
-    assert (pins.fault(tmp_path / name, name, Known()) == "") is good
+    assert (checksums.fault(tmp_path / name, name, Known()) == "") is good
 
 
 def test_web_page_is_the_right_file_if_its_hash_says_so(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"<html>")
-    assert pins.fault(tmp_path / "a.txt", "a.txt", Known(sha(b"<html>"))) == ""
+    assert checksums.fault(tmp_path / "a.txt", "a.txt", Known(sha(b"<html>"))) == ""
 
 
 # ------------------------------------------------------------------------------------------------ reading, then pinning
@@ -196,24 +197,24 @@ def test_files_without_a_hash_are_to_be_pinned_with_their_archive(tmp_path):
     for key in "abc":
         entries[key]["sources"] = ["https://example.org/curl", archive]
     (tmp_path / "liao" / "RAW.tar").write_bytes(CONTENT)
-    pins.remember(paths["b"], "https://example.org/RAW.tar (b)")
-    assert pins.verify(entries, paths, "liao") == [
+    checksums.remember(paths["b"], "https://example.org/RAW.tar (b)")
+    assert checksums.verify(entries, paths, "liao") == [
         row("RAW.tar", source="unknown"),
         row("b.txt", b"b", source="https://example.org/RAW.tar (b)"),
         row("c.txt", b"c", source="unknown"),
     ]
-    assert not pins.TABLE.exists()  # not before they were read
-    pins.pin(pins.verify(entries, paths, "liao"))
-    assert pins.verify(entries, paths, "liao") == []
+    assert not checksums.TABLE.exists()  # not before they were read
+    checksums.pin(checksums.verify(entries, paths, "liao"))
+    assert checksums.verify(entries, paths, "liao") == []
 
 
 @pytest.mark.parametrize("pinned", [False, True])
 def test_wrong_file_is_named_before_it_is_read(tmp_path, pinned):
     entries, paths = dataset(tmp_path, a=(b"changed", "" if pinned else sha(b"a")))
     if pinned:
-        pins.pin([row("a.txt", b"a")])
+        checksums.pin([row("a.txt", b"a")])
     with pytest.raises(UserError) as error:
-        pins.verify(entries, paths, "liao")
+        checksums.verify(entries, paths, "liao")
     text = str(error.value)
     assert "\n" not in text
     for part in (str(paths["a"]), sha(b"a"), sha(b"changed"), "delete it to have it fetched again"):
@@ -222,12 +223,12 @@ def test_wrong_file_is_named_before_it_is_read(tmp_path, pinned):
 
 
 def test_shape_that_is_not_what_was_expected():
-    pins.check_shape("liao", 10, 20, {"cells": 10, "genes": 20})
-    pins.check_shape("liao", 10, 20, {"cells": None, "genes": None})
+    checksums.check_shape("liao", 10, 20, {"cells": 10, "genes": 20})
+    checksums.check_shape("liao", 10, 20, {"cells": None, "genes": None})
     with pytest.raises(UserError, match=r"^datasets.liao.expect: expected 66,452 cells, found 10: .*incomplete"):
-        pins.check_shape("liao", 10, 20, {"cells": 66452, "genes": 20})
+        checksums.check_shape("liao", 10, 20, {"cells": 66452, "genes": 20})
     with pytest.raises(UserError, match=r"expected 1 cells, found 10 and 2 genes, found 20"):
-        pins.check_shape("liao", 10, 20, {"cells": 1, "genes": 2})
+        checksums.check_shape("liao", 10, 20, {"cells": 1, "genes": 2})
 
 
 # -------------------------------------------------------------------------------------------------------------- sources

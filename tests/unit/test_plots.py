@@ -9,9 +9,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from factorbench import contracts, scaling, tables
-from factorbench.plots import accuracy, pathways, runtime, scatter, style
-from factorbench.words import duration, times
+from factorbench.contracts.files import read_table, write_table
+from factorbench.reporting.numbers import duration, times
+from factorbench.reporting.plots import accuracy, pathways, runtime, scatter, style
+from factorbench.results import scaling
+from factorbench.results.cells import cells_table
+from factorbench.results.runtime import runs_table, runtime_table
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_rgba
 
@@ -46,9 +49,9 @@ def cells(tmp_path_factory):
     factors = toy.written(toy.factors(data, off=["C"]), data, folder / "factors.h5ad")
 
     def table(x, y, *labels):
-        found = tables.cells_table(data, factors, toy.scores({}), x, y, list(labels or ["cell_type"]))
-        contracts.write_table(folder / "cells.tsv.gz", found)
-        return contracts.read_table(folder / "cells.tsv.gz")
+        found = cells_table(data, factors, toy.scores({}), x, y, list(labels or ["cell_type"]))
+        write_table(folder / "cells.tsv.gz", found)
+        return read_table(folder / "cells.tsv.gz")
 
     return table
 
@@ -251,7 +254,7 @@ def test_a_method_has_the_same_colour_in_every_accuracy_figure():
 
 
 def test_runtime_draws_every_timed_run_and_marks_those_that_were_stopped():
-    runs = tables.runs_table(
+    runs = runs_table(
         [
             *(toy.run(seed=s, seconds=t) for s, t in enumerate([2.0, 3.0, 4.0])),
             *(toy.run(method="slow", seed=s, seconds=180.0, status="budget") for s in (0, 1)),
@@ -259,7 +262,7 @@ def test_runtime_draws_every_timed_run_and_marks_those_that_were_stopped():
         ]
     )
     figure = runtime.plot(
-        {"runs": runs, "runtime": tables.runtime_table(runs, "ae", toy.config()["datasets"])},
+        {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"])},
         {"datasets": ["toy", "small"], "title": "Cost"},
         toy.config(),
     )
@@ -282,8 +285,8 @@ def test_runtime_draws_every_timed_run_and_marks_those_that_were_stopped():
 
 def test_runtime_of_several_machines_is_a_row_each_and_says_so():
     made = [("ae", "old", 20.0), ("ae", "new", 2.0), ("slow", "old", 600.0)]
-    runs = tables.runs_table([toy.run(method=m, seed=s, host=h, seconds=t) for s, (m, h, t) in enumerate(made)])
-    given = {"runs": runs, "runtime": tables.runtime_table(runs, "ae", toy.config()["datasets"])}
+    runs = runs_table([toy.run(method=m, seed=s, host=h, seconds=t) for s, (m, h, t) in enumerate(made)])
+    given = {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"])}
     figure = runtime.plot(given, {"datasets": ["toy"]}, toy.config())
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert labels == ["Interpretable AE\nold", "Interpretable AE\nnew", "Slow model\nold"]
@@ -296,8 +299,8 @@ def test_runtime_of_several_machines_is_a_row_each_and_says_so():
 
 
 def test_runtime_marks_published_times_as_those_of_another_machine():
-    runs = tables.runs_table([toy.run(), toy.run(method="slow", seconds=60.0), toy.run(method="pca")])
-    runtimes = tables.runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"slow": 2203.0}})
+    runs = runs_table([toy.run(), toy.run(method="slow", seconds=60.0), toy.run(method="pca")])
+    runtimes = runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"slow": 2203.0}})
     figure = runtime.plot({"runs": runs, "runtime": runtimes}, {"datasets": ["toy"]}, toy.config())
     (diamond,) = drawn(figure, "published")
     assert list(diamond.get_xdata()) == [2203]
@@ -371,7 +374,7 @@ def kinds():
 
 def studied(sizes):
     """The tables of a scaling study of toy in ``sizes`` numbers of cells."""
-    runs = tables.runs_table([toy.run(seed=seed, n_cells=n) for seed, n in enumerate(sizes)])
+    runs = runs_table([toy.run(seed=seed, n_cells=n) for seed, n in enumerate(sizes)])
     runs["dataset"] = [f"toy_{n}" for n in sizes]
     runs = scaling.families(runs, dict.fromkeys(runs["dataset"], 3), {name: {"raw": "toy"} for name in runs["dataset"]})
     return {"scaling": scaling.laws(runs), "full_time": scaling.full_times(runs, "ae")}
@@ -380,8 +383,8 @@ def studied(sizes):
 @pytest.fixture
 def anything(cells):
     """For each kind of figure, tables and a spec of figures that must say what is missing, empty ones among them."""
-    runs = tables.runs_table([toy.run(), toy.run("small")])
-    times = {"runs": runs, "runtime": tables.runtime_table(runs, "ae", toy.config()["datasets"])}
+    runs = runs_table([toy.run(), toy.run("small")])
+    times = {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"])}
     both = {"cells": cells(["A"], ["B"], "condition", "cell_type")}
     return {
         "accuracy": [
@@ -519,8 +522,8 @@ def test_long_names_of_terms_have_room(methods):
 
 
 def test_the_small_print_of_a_runtime_figure_is_below_its_legend():
-    runs = tables.runs_table([toy.run(), toy.run(method="slow", status="budget"), toy.run("small")])
-    runtimes = tables.runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"ae": 8, "slow": 2203}})
+    runs = runs_table([toy.run(), toy.run(method="slow", status="budget"), toy.run("small")])
+    runtimes = runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"ae": 8, "slow": 2203}})
     spec = {"datasets": ["toy", "small"], "title": "Cost"}
     figure = runtime.plot({"runs": runs, "runtime": runtimes}, spec, toy.config())
     assert clashes(figure) == []

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from factorbench import contracts, genesets, labels, registry
-from factorbench import prepare as steps
-from factorbench.contracts import UserError
-from factorbench.prepare import prepare
+from factorbench import registry
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.prepared import prepared_record, read_prepared, write_prepared
+from factorbench.data import gene_sets, labels
+from factorbench.data import preparation as steps
+from factorbench.data.preparation import prepare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -64,7 +66,7 @@ def sets(planted):
 
 
 def record(data):
-    return contracts.prepared_record(data)
+    return prepared_record(data)
 
 
 # ----------------------------------------------------------------------------------------------------- what comes of it
@@ -101,8 +103,8 @@ def test_file_keeps_the_contract_and_the_raw_data_are_untouched(raw, sets, tmp_p
     found = prepare(raw, [sets], SETTINGS, "planted", {"counts": "abc"})
     assert (raw.X != before.X).nnz == 0
     pd.testing.assert_frame_equal(raw.obs, before.obs)
-    contracts.write_prepared(tmp_path / "prepared.h5ad", found)
-    again = contracts.read_prepared(tmp_path / "prepared.h5ad")
+    write_prepared(tmp_path / "prepared.h5ad", found)
+    again = read_prepared(tmp_path / "prepared.h5ad")
     assert (again.X != found.X).nnz == 0
     assert list(again.uns["gene_sets"]) == list(found.uns["gene_sets"])
     assert list(again.obs) == ["stimulation", "type"]
@@ -290,8 +292,8 @@ def test_held_out_share_follows_from_its_seed(raw, sets, tmp_path):
     cells = []
     for seed in (0, 0, 1):
         found = prepare(raw, [sets], {**SETTINGS, "hold_out": {"share": 0.3, "seed": seed}}, "planted")
-        contracts.write_prepared(tmp_path / "prepared.h5ad", found)
-        cells.append(contracts.read_prepared(tmp_path / "prepared.h5ad").obs["held_out"].to_numpy())
+        write_prepared(tmp_path / "prepared.h5ad", found)
+        cells.append(read_prepared(tmp_path / "prepared.h5ad").obs["held_out"].to_numpy())
     np.testing.assert_array_equal(cells[0], cells[1])
     assert (cells[0] != cells[2]).any()
     assert {part.sum() for part in cells} == {60}
@@ -522,7 +524,7 @@ def test_real_kang():
         "min_genes": 13,
         "prefixes": ["REACTOME_"],
     }
-    found = prepare(raw, [genesets.read_gmt(gmt)], kang, "kang")
+    found = prepare(raw, [gene_sets.read_gmt(gmt)], kang, "kang")
     assert found.n_obs == 13_576
     assert 950 <= found.n_vars <= 1050
     assert 125 <= len(found.uns["gene_sets"]) <= 140

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts
+from factorbench.contracts.errors import ContractError
+from factorbench.contracts.factors import no_factors
 from factorbench.metrics import projection
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -91,7 +92,7 @@ def test_cells_of_the_other_run_are_found_by_name(data, runs):
     expected = projection.score(data, factors, {}, other)
     turned = other[::-1].copy()
     pd.testing.assert_frame_equal(projection.score(data, factors, {}, turned), expected)
-    with pytest.raises(contracts.ContractError, match="10 of these cells"):
+    with pytest.raises(ContractError, match="10 of these cells"):
         projection.score(data, factors, {}, other[10:].copy())
 
 
@@ -106,7 +107,7 @@ def test_without_a_run_that_saw_the_cells_nothing_is_compared(data, runs, tmp_pa
     assert len(without)
     assert not without["split"].eq("saw_them").any()
     assert not without["metric"].eq("score_correlation").any()
-    none = contracts.no_factors(data.n_obs, data.n_vars, "timeout", "killed")
+    none = no_factors(data.n_obs, data.n_vars, "timeout", "killed")
     empty = toy.written(none, data, tmp_path / "f.h5ad")
     pd.testing.assert_frame_equal(projection.score(data, runs[0], {}, empty), without)
 

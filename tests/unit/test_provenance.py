@@ -6,8 +6,11 @@ import platform
 import shutil
 
 import pytest
-from factorbench import contracts, provenance, tables, verify
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.files import write_json
+from factorbench.contracts.scores import SCORE_COLUMNS
+from factorbench.results import provenance, verify
+from factorbench.results.runtime import runs_table, runtime_table
 
 from tests.unit import metric_fixtures as toy
 
@@ -49,8 +52,8 @@ def test_paths_are_relative_wherever_they_are_said_from(here):
 
 
 def test_the_same_files_and_runs_give_the_same_manifest(here):
-    contracts.write_json("one.json", manifest())
-    contracts.write_json("two.json", manifest(RUNS[::-1], ["results/b.tsv", "results/a.tsv", "results/model"]))
+    write_json("one.json", manifest())
+    write_json("two.json", manifest(RUNS[::-1], ["results/b.tsv", "results/a.tsv", "results/model"]))
     assert (here / "one.json").read_bytes() == (here / "two.json").read_bytes()
 
 
@@ -89,11 +92,11 @@ def test_inputs_are_downloads_that_are_there_claims_and_gene_sets_of_the_project
 
 
 def test_timings_are_columns_of_their_tables():
-    runs = tables.runs_table([toy.run()])
-    for name, table in {"runs": runs, "runtime": tables.runtime_table(runs, "ae", {"toy": {}})}.items():
+    runs = runs_table([toy.run()])
+    for name, table in {"runs": runs, "runtime": runtime_table(runs, "ae", {"toy": {}})}.items():
         left = provenance.without_timings(name, table)
         assert set(table) - set(left) == set(provenance.TIMINGS[name])
-    assert list(provenance.without_timings("scores", toy.scores({}))) == list(contracts.SCORE_COLUMNS)
+    assert list(provenance.without_timings("scores", toy.scores({}))) == list(SCORE_COLUMNS)
 
 
 # -------------------------------------------------------------------------------------------------------------- verify
@@ -158,7 +161,7 @@ def test_a_compressed_table_is_what_it_holds(tmp_path):
 def test_without_a_manifest_there_is_one_line(tmp_path, capsys):
     assert verify.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"error: {tmp_path}: there is no manifest.json; snakemake makes it, last of all"
+        f"error: {tmp_path}: there is no provenance.json; snakemake makes it, last of all"
     ]
 
 

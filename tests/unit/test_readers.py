@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from factorbench import genesets, registry
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.errors import UserError
+from factorbench.data import gene_sets
 from scipy import io, sparse
 
 
@@ -640,10 +641,10 @@ def test_simulated_is_reproducible_and_its_sets_are_planted(tmp_path):
     assert 2000 < data.X.sum(axis=1).mean() < 4500
 
     (tmp_path / "sets.gmt").write_text(module.gmt_text(options))
-    sets = genesets.read_gmt(tmp_path / "sets.gmt")
+    sets = gene_sets.read_gmt(tmp_path / "sets.gmt")
     assert sets == module.gene_sets(options)
     assert list(sets) == list(data.uns["planted_sets"])
-    mask = genesets.mask(sets, data.var_names).toarray()
+    mask = gene_sets.mask(sets, data.var_names).toarray()
     assert not data.varm["weights"][~mask].any()
 
     expression = np.log1p(dense(data.X) / dense(data.X).sum(axis=1, keepdims=True) * 1e4)

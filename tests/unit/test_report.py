@@ -9,12 +9,22 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import claims, compare, contracts, findings, report, scaling, summary, tables, words
+from factorbench.contracts.factors import no_factors
+from factorbench.contracts.files import read_table, write_table
+from factorbench.contracts.prepared import prepared_record, write_prepared
+from factorbench.contracts.scores import SCORE_COLUMNS
 from factorbench.metrics import relevance, separation
+from factorbench.reporting import facts, numbers, page, terminal
+from factorbench.reporting.claims import verdicts
+from factorbench.results import comparison, scaling
+from factorbench.results.pathways import top_pathways
+from factorbench.results.runtime import runs_table, runtime_table
+from factorbench.results.seeds import over_seeds
+from factorbench.results.separation import separation_table
 
 from tests.unit import metric_fixtures as toy
 
-TEMPLATE = Path(report.__file__).parents[2] / "report" / "report.html.j2"
+TEMPLATE = Path(page.__file__).parents[2] / "report" / "report.html.j2"
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
@@ -56,7 +66,7 @@ def world(tmp_path_factory):
             killed = method == "slow" and seed == 2
             factors = toy.factors(data, seed, off=["C"])
             if killed:
-                factors = contracts.no_factors(data.n_obs, data.n_vars, "timeout", "")
+                factors = no_factors(data.n_obs, data.n_vars, "timeout", "")
             factors = toy.written(factors, data, folder / "factors.h5ad")
             status = "timeout" if killed else "ok"
             seconds = {"ae": 2.0, "slow": 100.0}[method] + seed
@@ -65,14 +75,14 @@ def world(tmp_path_factory):
             for metric in (separation, relevance):
                 table = metric.score(data, factors, {"folds": 5, "seed": 0})
                 scores.append(table.assign(dataset="toy", method=method, seed=seed, status=status))
-    contracts.write_prepared(folder / "prepared.h5ad", data)
+    write_prepared(folder / "prepared.h5ad", data)
     (folder / "figure2.svg").write_text(SVG)
-    return folder, runs, [s[list(contracts.SCORE_COLUMNS)] for s in scores if len(s)]
+    return folder, runs, [s[list(SCORE_COLUMNS)] for s in scores if len(s)]
 
 
 def compared():
     """One row of a paired comparison."""
-    row = dict.fromkeys(compare.COLUMNS, np.nan)
+    row = dict.fromkeys(comparison.COLUMNS, np.nan)
     row |= {"dataset": "toy", "label": "condition=stimulated", "factor": "A", "method": "slow", "reference": "ae"}
     row |= {"accuracy": 0.5, "reference_accuracy": 0.75, "difference": -0.25, "lower": -0.5, "upper": 0.0, "seeds": 3}
     return pd.DataFrame([row | {"p": 0.0012, "p_corrected": 0.0034}])
@@ -84,29 +94,29 @@ def page(world, tmp_path, config=None, keep=lambda run: True, **more):
     config["figures"] = {
         "figure2": {"kind": "accuracy", "terms": ["GONE", "A"], "title": "Which <factor>?", "caption": "Dots & lines"}
     }
-    runs = tables.runs_table([run for run in runs if keep(run)])
+    runs = runs_table([run for run in runs if keep(run)])
     scores = pd.concat(scores, ignore_index=True)
     results = {
         "runs": runs,
         "scores": scores,
-        "runtime": tables.runtime_table(runs, "ae", config["datasets"]),
-        "separation": tables.separation_table(scores),
-        "top_pathways": tables.top_pathways(scores, 3),
+        "runtime": runtime_table(runs, "ae", config["datasets"]),
+        "separation": separation_table(scores),
+        "top_pathways": top_pathways(scores, 3),
         "comparisons": compared(),
         "scaling": pd.DataFrame(columns=[*scaling.LAW_COLUMNS]),
         "full_time": pd.DataFrame(columns=[*scaling.FULL_COLUMNS]),
         **more,
     }
     for name, table in results.items():
-        contracts.write_table(tmp_path / f"{name}.tsv", table)
-    results = {name: contracts.read_table(tmp_path / f"{name}.tsv") for name in results}
-    records = {"toy": report.read_record(folder / "prepared.h5ad")}
-    context = report.context(config, results, records, {"figure2": folder / "figure2.svg"})
-    return report.render(TEMPLATE, context), results
+        write_table(tmp_path / f"{name}.tsv", table)
+    results = {name: read_table(tmp_path / f"{name}.tsv") for name in results}
+    records = {"toy": page.read_record(folder / "prepared.h5ad")}
+    context = page.context(config, results, records, {"figure2": folder / "figure2.svg"})
+    return page.render(TEMPLATE, context), results
 
 
 def test_the_record_is_read_without_the_cells(world):
-    assert report.read_record(world[0] / "prepared.h5ad") == contracts.prepared_record(toy.prepared())
+    assert page.read_record(world[0] / "prepared.h5ad") == prepared_record(toy.prepared())
 
 
 def test_the_page_is_well_formed_and_needs_nothing_from_outside(world, tmp_path):
@@ -124,7 +134,7 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(world, tmp_path)
 def test_the_first_answers_are_the_numbers_of_the_tables(world, tmp_path):
     html, results = page(world, tmp_path)
     text = Page(html).text
-    means = tables.over_seeds(results["scores"]).query("factor == 'A' and label == 'condition=stimulated'")
+    means = over_seeds(results["scores"]).query("factor == 'A' and label == 'condition=stimulated'")
     means = means.set_index(["method", "metric", "split"])
     train = means.loc[("ae", "accuracy", "train")]
     assert f"{100 * train['mean']:.1f} % of cells are put into the right class, stimulated or control" in text
@@ -178,7 +188,7 @@ def test_text_from_data_is_escaped(world, tmp_path):
 
 def test_methods_that_did_not_meet_a_dataset_are_named():
     runs = pd.DataFrame({"dataset": ["toy", "toy", "big"], "method": ["ae", "slow", "ae"]})
-    assert findings.absent(runs) == {"toy": [], "big": ["slow"]}
+    assert facts.absent(runs) == {"toy": [], "big": ["slow"]}
 
 
 def test_what_was_left_out_of_figures_is_said(world, tmp_path):
@@ -196,22 +206,22 @@ def test_a_dataset_without_a_contrast_has_no_board(world, tmp_path):
 def test_a_name_the_template_lacks_is_an_error(tmp_path):
     (tmp_path / "t.j2").write_text("{{ nowhere }}")
     with pytest.raises(jinja2.UndefinedError):
-        report.render(tmp_path / "t.j2", {})
+        page.render(tmp_path / "t.j2", {})
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.9401, "94.0 %"), (np.nan, "–"), (None, "–")])
 def test_percent(share, text):
-    assert words.percent(share) == text
+    assert numbers.percent(share) == text
 
 
 def test_versions_that_differ_between_runs_are_all_named():
-    runs = tables.runs_table([toy.run(versions={"numpy": v}, git_commit=None) for v in ("2.0", "1.26")])
-    assert report.versions(runs) == {"numpy": "1.26, 2.0"}
+    runs = runs_table([toy.run(versions={"numpy": v}, git_commit=None) for v in ("2.0", "1.26")])
+    assert page.versions(runs) == {"numpy": "1.26, 2.0"}
     assert json.loads(runs["versions"].iloc[0]) == {"numpy": "2.0"}
 
 
 def claim(**more):
-    row = dict.fromkeys(claims.COLUMNS)
+    row = dict.fromkeys(verdicts.COLUMNS)
     row |= {"claim": "one", "where": "Figure 1", "says": "A & B differ.", "verdict": "reproduced"}
     row |= {"taken_as": "a difference above <0>", "why": "claimed above 0", "discussion": "It is so. It was so."}
     row |= {"dataset": "toy", "missing": None}
@@ -262,7 +272,7 @@ def test_the_summary_names_machines_where_there_are_several(world, tmp_path):
         (tmp_path / "tables").mkdir(exist_ok=True)
         page(on(machines, world), tmp_path / "tables")
         (tmp_path / "report.html").touch()
-        said = summary.summary(tmp_path)
+        said = terminal.summary(tmp_path)
         assert ("runs were made on 2 machines; ratios are within a machine" in said) == (machines[0] != machines[1])
         assert ("machine" in said.splitlines()[0]) == (machines[0] != machines[1])
 
@@ -298,7 +308,7 @@ def test_methods_are_compared_on_the_same_cells(world, tmp_path):
 def measured(*rows, dataset="toy"):
     keys = ("method", "seed", "metric", "factor", "label", "split", "value", "upper", "n")
     table = pd.DataFrame([dict(zip(keys, row, strict=True)) for row in rows])
-    return table.assign(dataset=dataset, lower=np.nan, status="ok")[list(contracts.SCORE_COLUMNS)]
+    return table.assign(dataset=dataset, lower=np.nan, status="ok")[list(SCORE_COLUMNS)]
 
 
 def test_a_best_factor_stands_beside_chance_donors_and_other_seeds():
@@ -313,7 +323,7 @@ def test_a_best_factor_stands_beside_chance_donors_and_other_seeds():
         ("ae", np.nan, "score_agreement", "A", "", "", 0.66, np.nan, 3),
         ("ae", np.nan, "top_agreement", "", "", "", 0.5, np.nan, 3),
     )
-    (row,) = findings.certainty(tables.over_seeds(found), found, {"toy": {}}, {"ae": "AE"})["toy"]
+    (row,) = facts.certainty(over_seeds(found), found, {"toy": {}}, {"ae": "AE"})["toy"]
     assert (row["factor"], row["of"]) == ("A", "2 of 3")
     np.testing.assert_allclose(
         [row[key] for key in ("accuracy", "chance", "p", "donor", "scores", "top")],
@@ -335,13 +345,13 @@ def test_new_cells_are_judged_beside_a_model_that_saw_them():
         ("ae", 0, "score_correlation", "A", "", "seen", 0.95, np.nan, 60),
     )
     facts = {"held_out": {"cells": 40}, "contrast": {"label": "condition", "positive": "stimulated"}}
-    means = tables.over_seeds(found)
-    (row,) = findings.new_cells(means, {"toy": facts}, ["GONE", "A"], {"ae": "AE", "slow": "Slow"})["toy"]
+    means = over_seeds(found)
+    (row,) = facts.new_cells(means, {"toy": facts}, ["GONE", "A"], {"ae": "AE", "slow": "Slow"})["toy"]
     np.testing.assert_allclose(
         [row[key] for key in ("seen", "held_out", "saw_them", "alike_held_out", "all_held_out", "alike_seen")],
         [0.9, 0.85, 0.88, 0.9, 0.7, 0.95],
     )
-    assert findings.new_cells(means, {"toy": facts | {"held_out": None}}, ["A"], {"ae": "AE"}) == {}
+    assert facts.new_cells(means, {"toy": facts | {"held_out": None}}, ["A"], {"ae": "AE"}) == {}
 
 
 def test_how_time_grows_is_told_where_it_was_studied(world, tmp_path):

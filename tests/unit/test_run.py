@@ -14,9 +14,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from factorbench import contracts, registry, run
-from factorbench.contracts import UserError
+from factorbench import registry
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.factors import no_factors, read_factors
+from factorbench.contracts.files import read_json, sha256, write_json
+from factorbench.contracts.prepared import without_held_out, write_prepared
+from factorbench.contracts.run import check_run
 from factorbench.methods import gene_set_mean
+from factorbench.runs.__main__ import main
+from factorbench.runs.execute import execute
+from factorbench.runs.machine import choose_device
+from factorbench.runs.supervise import EXIT_USER_ERROR
 
 from tests.planted import ROOT, planted
 
@@ -68,7 +76,7 @@ def package(tmp_path_factory):
 
 @pytest.fixture
 def job(tmp_path):
-    contracts.write_prepared(tmp_path / "prepared.h5ad", planted())
+    write_prepared(tmp_path / "prepared.h5ad", planted())
     return {
         "dataset": "planted",
         "method": "mine",
@@ -89,8 +97,8 @@ OUTPUTS = (("factors", "run", "model"), ("factors.h5ad", "run.json", "model"))
 
 def supervise(package, job, tmp_path, **popen):
     """`run.supervise` of the copied package, in a Python of its own."""
-    contracts.write_json(tmp_path / "job.json", job)
-    text = "import sys; from factorbench.run import *; supervise(sys.argv[1], lambda b: sys.stderr.buffer.write(b))"
+    write_json(tmp_path / "job.json", job)
+    text = "import sys; from factorbench.runs.supervise import supervise; supervise(sys.argv[1], lambda b: sys.stderr.buffer.write(b))"
     command = [sys.executable, "-c", text, str(tmp_path / "job.json")]
     environment = {**os.environ, "PYTHONPATH": str(package)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell in the background had it ignored
@@ -101,24 +109,24 @@ def test_the_peak_of_memory_is_that_of_the_process_itself():
     """A child of a process that once held 400 MB has not held them, whatever getrusage says."""
     code = (
         "import subprocess, sys; big = bytearray(400 << 20); big[::4096] = b'x' * len(big[::4096]);"
-        "child = 'from factorbench.run import peak_memory_mb; print(peak_memory_mb(str()))';"
+        "child = 'from factorbench.runs.machine import peak_memory_mb; print(peak_memory_mb(str()))';"
         "print(subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout)"
     )
-    path = {"PYTHONPATH": str(Path(run.__file__).parents[1])}
+    path = {"PYTHONPATH": str(Path(execute.__file__).parents[2])}
     found = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
     assert 5 < float(found.stdout) < 300
 
 
 def test_a_run_is_recorded_whole(job):
-    record = run.execute(job)
-    contracts.check_run(record)
-    assert contracts.read_json(job["run"]) == json.loads(json.dumps(record))
+    record = execute(job)
+    check_run(record)
+    assert read_json(job["run"]) == json.loads(json.dumps(record))
     assert record["status"] == "ok"
     assert 0 < record["fit_seconds"] < 60
     assert record["peak_memory_mb"] > 10
-    assert record["inputs"]["prepared"] == run.sha256(job["prepared"])
+    assert record["inputs"]["prepared"] == sha256(job["prepared"])
     assert record["versions"]["numpy"] == np.__version__
-    factors = contracts.read_factors(job["factors"])
+    factors = read_factors(job["factors"])
     assert record["n_factors"] == factors.obsm["scores"].shape[1] > 0
 
 
@@ -129,9 +137,9 @@ def held_out():
 
 def test_held_out_cells_are_projected_by_what_the_others_taught(job, held_out):
     """PCA of the seen cells by their singular values, and all cells on its axes."""
-    contracts.write_prepared(job["prepared"], held_out)
-    record = run.execute(job | {"use": "pca", "params": {"n_factors": 3}})
-    factors = contracts.read_factors(job["factors"])
+    write_prepared(job["prepared"], held_out)
+    record = execute(job | {"use": "pca", "params": {"n_factors": 3}})
+    factors = read_factors(job["factors"])
     x, seen = held_out.X.toarray().astype(float), ~held_out.obs["held_out"].to_numpy()
     mean = x[seen].mean(axis=0)
     axes = np.linalg.svd(x[seen] - mean, full_matrices=False)[2][:3].T
@@ -150,23 +158,23 @@ def test_the_autoencoder_learns_nothing_from_held_out_cells(job, held_out):
     scores = []
     for factor in (1, 3):
         held_out.X[held_out.obs["held_out"].to_numpy()] *= factor
-        contracts.write_prepared(job["prepared"], held_out)
-        run.execute(job)
-        factors = contracts.read_factors(job["factors"])
+        write_prepared(job["prepared"], held_out)
+        execute(job)
+        factors = read_factors(job["factors"])
         scores.append(factors.obsm["scores"])
-        assert np.isfinite(contracts.without_held_out(factors).layers["covariates"]).all()
+        assert np.isfinite(without_held_out(factors).layers["covariates"]).all()
     seen = ~held_out.obs["held_out"].to_numpy()
     np.testing.assert_array_equal(scores[0][seen], scores[1][seen])
     assert not np.allclose(scores[0][~seen], scores[1][~seen])
 
 
 def test_a_method_that_cannot_project_does_not_apply_to_held_out_cells(job, held_out):
-    contracts.write_prepared(job["prepared"], held_out)
-    record = run.execute(job | {"use": "fsclvm"})
+    write_prepared(job["prepared"], held_out)
+    record = execute(job | {"use": "fsclvm"})
     assert record["status"] == "not_applicable"
     assert "without a new fit" in record["reason"]
     assert record["fit_seconds"] == 0
-    assert contracts.read_factors(job["factors"]).obsm["scores"].shape == (held_out.n_obs, 0)
+    assert read_factors(job["factors"]).obsm["scores"].shape == (held_out.n_obs, 0)
 
 
 def test_what_a_method_needs_is_not_imported_where_it_does_not_apply(job, held_out, monkeypatch):
@@ -174,12 +182,12 @@ def test_what_a_method_needs_is_not_imported_where_it_does_not_apply(job, held_o
     monkeypatch.setattr(
         registry.load("method", "fsclvm"), "SPEC", dataclasses.replace(spec, imports=("no_such_module",))
     )
-    contracts.write_prepared(job["prepared"], held_out)
+    write_prepared(job["prepared"], held_out)
     job |= {"use": "fsclvm", "params": registry.resolve(spec, {}, "")}
-    assert run.execute(job)["status"] == "not_applicable"
-    contracts.write_prepared(job["prepared"], planted())
+    assert execute(job)["status"] == "not_applicable"
+    write_prepared(job["prepared"], planted())
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        run.execute(job)
+        execute(job)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -188,46 +196,46 @@ def test_a_run_has_the_threads_of_its_job_whatever_it_was_started_with(package, 
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     process = supervise(package, job | {"use": "teller", "threads": threads}, tmp_path)
     assert process.wait(60) == 0, process.stderr.read()
-    assert contracts.read_json(job["run"])["reason"] == f"told {{'{threads}'}}, used {{{threads}}}"
+    assert read_json(job["run"])["reason"] == f"told {{'{threads}'}}, used {{{threads}}}"
 
 
 def test_a_run_that_diverged_has_no_scores_to_project(job, held_out, monkeypatch):
     def fit(data, *_):
-        return contracts.no_factors(data.n_obs, data.n_vars, "diverged", "by design")
+        return no_factors(data.n_obs, data.n_vars, "diverged", "by design")
 
     monkeypatch.setattr(gene_set_mean, "fit", fit)
-    contracts.write_prepared(job["prepared"], held_out)
-    assert run.execute(job)["status"] == "diverged"
-    assert contracts.read_factors(job["factors"]).n_obs == held_out.n_obs
+    write_prepared(job["prepared"], held_out)
+    assert execute(job)["status"] == "diverged"
+    assert read_factors(job["factors"]).n_obs == held_out.n_obs
 
 
 def test_a_run_can_be_replayed_by_hand(job, tmp_path):
-    contracts.write_json(tmp_path / "job.json", job)
+    write_json(tmp_path / "job.json", job)
     command = [sys.executable, "-m", "factorbench.run", str(tmp_path / "job.json")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
     subprocess.run(command, env=environment, check=True)
-    assert contracts.read_json(job["run"])["status"] == "ok"
-    first = contracts.read_factors(job["factors"]).obsm["scores"]
+    assert read_json(job["run"])["status"] == "ok"
+    first = read_factors(job["factors"]).obsm["scores"]
     subprocess.run(command, env=environment, check=True)
-    assert np.array_equal(first, contracts.read_factors(job["factors"]).obsm["scores"])
+    assert np.array_equal(first, read_factors(job["factors"]).obsm["scores"])
 
 
 def test_a_timeout_kills_all_it_started_and_leaves_a_valid_empty_result(package, job, tmp_path):
     job |= {"use": "sleeper", "timeout_seconds": 6.0}
     process = supervise(package, job, tmp_path)
     assert process.wait(60) == 0, process.stderr.read()
-    record = contracts.read_json(job["run"])
-    contracts.check_run(record)
+    record = read_json(job["run"])
+    check_run(record)
     assert record["status"] == "timeout"
     assert "6 s" in record["reason"]
-    assert contracts.read_factors(job["factors"]).obsm["scores"].shape == (planted().n_obs, 0)
+    assert read_factors(job["factors"]).obsm["scores"].shape == (planted().n_obs, 0)
     assert not left_running(job)
 
 
 def test_a_process_killed_from_outside_is_recorded(package, job, tmp_path):
     process = supervise(package, job | {"use": "suicide"}, tmp_path)
     assert process.wait(60) == 0, process.stderr.read()
-    assert contracts.read_json(job["run"])["status"] == "killed"
+    assert read_json(job["run"])["status"] == "killed"
 
 
 @pytest.mark.parametrize(("use", "words"), [("crash", "ZeroDivisionError"), ("mistake", "error: params.x: too small")])
@@ -263,17 +271,17 @@ def left_running(job):
 
 
 def test_a_missing_key_of_a_job_is_named(tmp_path, capsys):
-    contracts.write_json(tmp_path / "job.json", {"dataset": "x"})
-    assert run.main([str(tmp_path / "job.json")]) == run.EXIT_USER_ERROR
+    write_json(tmp_path / "job.json", {"dataset": "x"})
+    assert main([str(tmp_path / "job.json")]) == EXIT_USER_ERROR
     assert "the job lacks method" in capsys.readouterr().err
 
 
 def test_the_gpu_is_taken_only_where_there_is_one():
     import torch
 
-    assert run.choose_device("cpu", "optional") == "cpu"
-    assert run.choose_device("cuda", "none") == "cpu"
+    assert choose_device("cpu", "optional") == "cpu"
+    assert choose_device("cuda", "none") == "cpu"
     if not torch.cuda.is_available():
-        assert run.choose_device("auto", "optional") == "cpu"
+        assert choose_device("auto", "optional") == "cpu"
         with pytest.raises(UserError, match="device"):
-            run.choose_device("cuda", "optional")
+            choose_device("cuda", "optional")

@@ -5,9 +5,17 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import claims, contracts, figures, findings, scaling, tables
-from factorbench.plots import scaling as plot_scaling
-from factorbench.plots import style
+from factorbench.config import figures
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.files import read_table, write_table
+from factorbench.contracts.scores import SCORE_COLUMNS
+from factorbench.reporting import facts
+from factorbench.reporting.claims import verdicts
+from factorbench.reporting.plots import _style as style
+from factorbench.reporting.plots import scaling as plot_scaling
+from factorbench.results import scaling
+from factorbench.results.collect import say_missing
+from factorbench.results.runtime import runs_table, runtime_table
 from scipy import stats
 
 from tests.unit import metric_fixtures as toy
@@ -56,7 +64,7 @@ def study(budget=40.0, seeds=(0,), noise=0.0, sizes=SIZES):
                 more = {"status": "ok" if done else "budget", "iterations": made, "converged": done}
                 use = config["methods"][method]["use"]
                 runs.append(toy.run(method=method, use=use, **of, **more, seconds=2 + made * cost, start_seconds=2.0))
-    return tables.runs_table(runs), {name(*size): size[1] for size in sizes}, config
+    return runs_table(runs), {name(*size): size[1] for size in sizes}, config
 
 
 def found(runs, terms, config, path):
@@ -64,8 +72,8 @@ def found(runs, terms, config, path):
     sized = scaling.families(runs, terms, config["datasets"])
     made = {"scaling": scaling.laws(sized), "full_time": scaling.full_times(sized, "ae")}
     for key, table in made.items():
-        contracts.write_table(path / f"{key}.tsv", tables.say_missing(table, config["datasets"]))
-    return {key: contracts.read_table(path / f"{key}.tsv") for key in made}
+        write_table(path / f"{key}.tsv", say_missing(table, config["datasets"]))
+    return {key: read_table(path / f"{key}.tsv") for key in made}
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +201,7 @@ def test_ratios_of_full_times_are_within_a_machine(world, tmp_path):
     apart = elsewhere(runs, runs["method"] == "ae")
     full = found(apart, terms, config, tmp_path)["full_time"]
     assert full[["ratio_lower", "ratio_upper"]].isna().all(axis=None)
-    assert findings.scaling_answers(full, config) == []
+    assert facts.scaling_answers(full, config) == []
 
 
 def test_answers_of_two_machines_name_them(tmp_path):
@@ -201,13 +209,13 @@ def test_answers_of_two_machines_name_them(tmp_path):
     config["report"]["paper_minutes"] = {}
     both = pd.concat([elsewhere(runs, False), elsewhere(runs, True)], ignore_index=True)
     full = found(both, terms, config, tmp_path)["full_time"]
-    answers = findings.scaling_answers(full, config)
+    answers = facts.scaling_answers(full, config)
     for host in ("new", "old"):
         assert sum(f"130 terms on {host}: " in answer["text"] for answer in answers) == 2
-    alone = findings.scaling_answers(full[full["host"] == "new"], config)
+    alone = facts.scaling_answers(full[full["host"] == "new"], config)
     assert [a["figure"] for a in answers] == [a["figure"] for a in [*alone, *alone]]
     np.testing.assert_allclose(scaling.reassociated(both)["factor"], 4)
-    assert " terms on old an iteration of " in " ".join(findings.code_facts(full, both, config))
+    assert " terms on old an iteration of " in " ".join(facts.code_facts(full, both, config))
     apart = elsewhere(runs, runs["method"] == "slow")
     assert scaling.reassociated(apart).empty
 
@@ -312,7 +320,7 @@ def config(world):
 
 
 def test_the_answer_is_a_range_and_says_what_was_extrapolated(world, config):
-    first, twin = findings.scaling_answers(world[2]["full_time"], config)
+    first, twin = facts.scaling_answers(world[2]["full_time"], config)
     row = world[2]["full_time"].set_index(["dataset", "method"]).loc[(name(13_576, 130), "slow")]
     assert first["figure"] == f"{row['ratio_lower']:.0f}× to {row['ratio_upper']:.0f}×"
     for words in (
@@ -329,13 +337,13 @@ def test_an_answer_without_extrapolation_says_at_least(world, config):
     stopped = full["how"] == "extrapolated"
     full["how"], full["reason"] = full["how"].mask(stopped, "stopped"), "none of its runs converged"
     full.loc[stopped, ["seconds", "upper", "ratio_upper"]] = np.nan
-    answer = findings.scaling_answers(full, config)[0]
+    answer = facts.scaling_answers(full, config)[0]
     assert answer["figure"].startswith("at least ")
     assert "Nothing is extrapolated: none of its runs converged." in answer["text"]
 
 
 def test_how_much_is_one_line_of_code(world, config):
-    (text,) = findings.code_facts(world[2]["full_time"], world[0], config)
+    (text,) = facts.code_facts(world[2]["full_time"], world[0], config)
     pair = scaling.reassociated(world[0]).set_index("dataset").loc[name(13_576, 130)]
     run = world[0].set_index(["dataset", "method"]).loc[name(13_576, 130)]
     costs = (run["fit_seconds"] - run["start_seconds"].astype(float).fillna(0)) / run["iterations"]
@@ -351,13 +359,13 @@ def test_without_a_study_the_line_is_weighed_where_it_was_run(tmp_path):
     runs, terms, config = study(budget=1e5, sizes=[(500, 40), (300, 20)])
     config["report"]["paper_minutes"] = {"toy": {"ae": 8, "slow": 2203}}
     full = found(runs, terms, config, tmp_path)["full_time"]
-    (text,) = findings.code_facts(full, runs, config)
+    (text,) = facts.code_facts(full, runs, config)
     seconds = runs[runs["dataset"] == name(500, 40)].set_index("method")["fit_seconds"].astype(float)
     assert text.startswith("On 500 cells and 40 terms Slow model takes ")
     assert f"a factor of {seconds['slow'] / seconds['slow_reassociated']:.2g}." in text
     assert "make scaling" in text
     assert "The paper prints" not in text
-    assert findings.code_facts(full, runs[runs["method"] != "slow_reassociated"], config) == []
+    assert facts.code_facts(full, runs[runs["method"] != "slow_reassociated"], config) == []
 
 
 # --------------------------------------------------------------------------------------------------------------- figure
@@ -419,7 +427,7 @@ def test_the_figure_is_drawn_if_any_size_is_run():
     for run, shown in ((name(250, 25), ["grows"]), ("small", [])):
         config["datasets"]["small"] = config["datasets"]["toy"] | {"raw": "small"}
         assert list(figures.resolve(config, [(run, "ae", 0)], {}, "figures")[0]) == shown
-    with pytest.raises(contracts.UserError, match=r"figures\.grows\.dataset"):
+    with pytest.raises(UserError, match=r"figures\.grows\.dataset"):
         figures.resolve(config | {"figures": {"grows": FIGURE | {"dataset": "tou"}}}, [], {}, "figures")
 
 
@@ -440,10 +448,10 @@ CLAIM = {
 
 
 def verdict(runs, config):
-    runtime = tables.runtime_table(runs, "ae", config["datasets"])
-    empty = pd.DataFrame(columns=list(contracts.SCORE_COLUMNS))
+    runtime = runtime_table(runs, "ae", config["datasets"])
+    empty = pd.DataFrame(columns=list(SCORE_COLUMNS))
     results = {"runs": runs, "runtime": runtime, "scores": empty}
-    return claims.claims_table([CLAIM], results, config).iloc[0]
+    return verdicts.claims_table([CLAIM], results, config).iloc[0]
 
 
 def test_one_seed_is_judged_by_the_interval_of_the_exponent(monkeypatch):

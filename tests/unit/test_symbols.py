@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from factorbench import symbols
-from factorbench.contracts import UserError
+from factorbench.contracts.errors import UserError
+from factorbench.data import symbols
 from hypothesis import given
 from hypothesis import strategies as st
 

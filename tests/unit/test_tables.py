@@ -5,7 +5,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench import contracts, tables
+from factorbench.config.plan import extent
+from factorbench.contracts.errors import ContractError
+from factorbench.contracts.files import read_table, write_table
+from factorbench.contracts.run import RUN_KEYS, STATUSES
+from factorbench.results.cells import cells_table, choose_term, questions
+from factorbench.results.collect import say_missing
+from factorbench.results.pathways import rank_agreement, top_pathways
+from factorbench.results.runtime import RUNTIME_COLUMNS, in_words, runs_table, runtime_table, several_hosts
+from factorbench.results.seeds import over_seeds
+from factorbench.results.separation import separation_table
+from factorbench.statistics import interval
 from scipy import stats
 
 from tests.unit import metric_fixtures as toy
@@ -13,8 +23,8 @@ from tests.unit import metric_fixtures as toy
 
 def back(table, path):
     """``table`` as the next rule reads it."""
-    contracts.write_table(path, table)
-    return contracts.read_table(path)
+    write_table(path, table)
+    return read_table(path)
 
 
 @pytest.fixture(params=["in memory", "read back"])
@@ -27,21 +37,21 @@ def through(request, tmp_path):
 
 
 def test_runs_table_has_a_row_a_run_failures_included(through):
-    runs = [toy.run(seed=s, status=status) for s, status in enumerate(contracts.STATUSES)]
-    table = through(tables.runs_table(runs))
-    assert table["status"].tolist() == list(contracts.STATUSES)
-    assert tuple(table.columns) == contracts.RUN_KEYS
+    runs = [toy.run(seed=s, status=status) for s, status in enumerate(STATUSES)]
+    table = through(runs_table(runs))
+    assert table["status"].tolist() == list(STATUSES)
+    assert tuple(table.columns) == RUN_KEYS
     assert table["versions"].tolist() == ['{"numpy": "2.0"}'] * len(runs)
 
 
 def test_runs_table_refuses_what_is_no_run():
-    with pytest.raises(contracts.ContractError, match="lacks"):
-        tables.runs_table([{"dataset": "toy"}])
+    with pytest.raises(ContractError, match="lacks"):
+        runs_table([{"dataset": "toy"}])
 
 
 def runtime(through, *runs, reference="ae", datasets=None):
-    table = tables.runtime_table(through(tables.runs_table(list(runs))), reference, datasets or {"toy": {}})
-    assert tuple(table.columns) == tables.RUNTIME_COLUMNS
+    table = runtime_table(through(runs_table(list(runs))), reference, datasets or {"toy": {}})
+    assert tuple(table.columns) == RUNTIME_COLUMNS
     return table.set_index(["dataset", "method"])
 
 
@@ -100,20 +110,20 @@ def test_machines_are_rows_and_ratios_are_within_one(through):
         ("pca", "else", 1.0),
     ]
     runs = [toy.run(method=m, seed=s, host=h, processor=f"{h} 1", seconds=t) for s, (m, h, t) in enumerate(made)]
-    table = tables.runtime_table(through(tables.runs_table(runs)), "ae", {"toy": {}})
+    table = runtime_table(through(runs_table(runs)), "ae", {"toy": {}})
     table = table.set_index(["method", "host"])
     assert list(table.index) == [(m, h) for m, h, _ in made]
     assert table["ratio"].tolist()[:4] == [1, 1, 30, 30]
     assert np.isnan(table.loc[("pca", "else"), "ratio"])
     assert table["seconds"].tolist() == [t for *_, t in made]
     assert table.loc[("slow", "new"), "processor"] == "new 1"
-    assert tables.several_hosts(table.reset_index()) == "made on 3 machines; ratios are within a machine"
+    assert several_hosts(table.reset_index()) == "made on 3 machines; ratios are within a machine"
 
 
 def test_a_machine_without_a_name_is_one_machine(through):
-    runs = through(tables.runs_table([toy.run(host=""), toy.run(method="slow", host="", seconds=60.0)]))
-    assert tables.runtime_table(runs, "ae", {"toy": {}})["ratio"].tolist() == [1, 30]
-    assert tables.several_hosts(runs) == ""
+    runs = through(runs_table([toy.run(host=""), toy.run(method="slow", host="", seconds=60.0)]))
+    assert runtime_table(runs, "ae", {"toy": {}})["ratio"].tolist() == [1, 30]
+    assert several_hosts(runs) == ""
 
 
 @pytest.mark.parametrize(
@@ -128,7 +138,7 @@ def test_a_machine_without_a_name_is_one_machine(through):
     ],
 )
 def test_the_extent_says_all_that_keeps_cells_out(entry, words):
-    assert tables.extent(entry) == words
+    assert extent(entry) == words
 
 
 def test_published_minutes_are_those_of_the_nearest_dataset_that_has_any(through):
@@ -138,7 +148,7 @@ def test_published_minutes_are_those_of_the_nearest_dataset_that_has_any(through
         "own": {"from": "small"},
     }
     paper = {"toy": {"ae": 8, "slow": 2203}, "own": {"slow": 5}}
-    table = tables.runtime_table(through(tables.runs_table(runs)), "ae", datasets, paper)
+    table = runtime_table(through(runs_table(runs)), "ae", datasets, paper)
     table = table.set_index(["dataset", "method"])
     for dataset in ("toy", "small", "tiny"):
         assert table.loc[(dataset, "slow"), ["paper_minutes", "paper_ratio"]].tolist() == [2203, 2203 / 8]
@@ -152,17 +162,17 @@ def test_published_minutes_are_those_of_the_nearest_dataset_that_has_any(through
 def test_every_row_says_which_samples_its_dataset_lacks(tmp_path):
     datasets = {"toy": {"missing": ["C51", 52]}, "small": {"missing": []}}
     table = pd.DataFrame({"dataset": ["small", "toy", "gone", None], "value": 1.0})
-    said = tables.say_missing(table, datasets)
+    said = say_missing(table, datasets)
     assert list(said) == ["dataset", "value", "missing"]
     assert said["missing"].tolist() == ["", "C51, 52", "", ""]
     assert list(table) == ["dataset", "value"]
-    empty = tables.say_missing(toy.scores({}).iloc[:0], datasets)
+    empty = say_missing(toy.scores({}).iloc[:0], datasets)
     assert list(empty)[-1] == "missing"
     assert empty.empty
 
 
 def test_statuses_in_words():
-    assert tables.in_words(pd.Series(["budget", "ok", "ok", "max_iterations"])) == "2 ok, 1 max iterations, 1 budget"
+    assert in_words(pd.Series(["budget", "ok", "ok", "max_iterations"])) == "2 ok, 1 max iterations, 1 budget"
 
 
 # ------------------------------------------------------------------------------------------------------------- scores
@@ -171,7 +181,7 @@ def test_statuses_in_words():
 def test_means_over_seeds_have_students_interval(through):
     values = [0.9, 0.94, 0.98]
     scores = toy.scores(*({"seed": s, "value": v} for s, v in enumerate(values)), {"factor": "", "value": 0.3})
-    table = tables.over_seeds(through(scores)).set_index("factor")
+    table = over_seeds(through(scores)).set_index("factor")
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     row = table.loc["A"]
     np.testing.assert_allclose([row["mean"], row["lower"], row["upper"]], [0.94, low, high])
@@ -182,7 +192,7 @@ def test_means_over_seeds_have_students_interval(through):
 
 def test_missing_values_do_not_count_as_seeds(through):
     scores = toy.scores({"value": 0.9}, {"seed": 1, "value": np.nan})
-    assert tables.over_seeds(through(scores))[["mean", "seeds"]].to_numpy().tolist() == [[0.9, 1]]
+    assert over_seeds(through(scores))[["mean", "seeds"]].to_numpy().tolist() == [[0.9, 1]]
 
 
 def test_a_measure_over_seeds_keeps_its_value_and_its_interval(through):
@@ -192,7 +202,7 @@ def test_a_measure_over_seeds_keeps_its_value_and_its_interval(through):
         {**stability, "factor": "B", "value": 0.4},
         *({"seed": s, "value": v, "lower": 0.0, "upper": 1.0} for s, v in enumerate([0.90, 0.94, 0.98])),
     )
-    table = tables.over_seeds(through(scores)).set_index(["metric", "factor"])
+    table = over_seeds(through(scores)).set_index(["metric", "factor"])
     columns = ["mean", "lower", "upper", "seeds"]
     assert table.loc[("stability", "A"), columns].tolist() == [0.8, 0.7, 0.95, 1]
     assert table.loc[("stability", "B"), ["mean", "seeds"]].tolist() == [0.4, 1]
@@ -212,14 +222,14 @@ def test_top_pathways_rank_annotated_factors_by_mean_relevance(through):
         ),
         {"method": "slow", "metric": "relevance", "label": "kind=annotated", "factor": "D", "value": 7.0},
     )
-    table = tables.top_pathways(through(scores), 2)
+    table = top_pathways(through(scores), 2)
     assert table[["method", "rank", "factor", "on", "seeds"]].to_numpy().tolist() == [
         ["ae", 1, "A", 3, 3],
         ["ae", 2, "B", 1, 3],
         ["slow", 1, "D", 1, 1],
     ]
     assert table.loc[1, ["relevance", "lowest", "highest"]].tolist() == pytest.approx([4 / 3, 0, 4])
-    assert "C" not in set(tables.top_pathways(scores, 10)["factor"])
+    assert "C" not in set(top_pathways(scores, 10)["factor"])
 
 
 RELEVANCE = pd.Series({"A": 5.0, "B": 4.0, "C": 3.0, "D": 2.0, "E": 1.0, "F": 0.0, "G": 0.0})
@@ -233,7 +243,7 @@ def by_hand(found, marked, drawn):
 
 def test_agreement_of_two_rankings_counts_what_chance_would_give():
     published = ["B", "A", "F", "GONE"]
-    found = tables.rank_agreement(RELEVANCE.sample(frac=1, random_state=0), published)
+    found = rank_agreement(RELEVANCE.sample(frac=1, random_state=0), published)
     assert (found["shared"], found["n"], found["kept"]) == (2, 3, 7)
     assert [found["expected"], found["p_overlap"]] == pytest.approx(by_hand(2, ["A", "B", "F"], 4))
     assert found["ranks"] == {"B": 2, "A": 1, "F": 6, "GONE": None}
@@ -242,7 +252,7 @@ def test_agreement_of_two_rankings_counts_what_chance_would_give():
 
 def test_agreement_counts_ties_as_tau_b_does():
     published = ["A", "F", "G"]  # the two that are off are tied: two pairs agree, of 3 and of 3 - 1 that are not tied
-    found = tables.rank_agreement(RELEVANCE, published)
+    found = rank_agreement(RELEVANCE, published)
     assert found["tau"] == pytest.approx(2 / np.sqrt(3 * 2))
     assert found["ranks"] == {"A": 1, "F": 6, "G": 6}
     assert found["shared"] == 1
@@ -250,14 +260,14 @@ def test_agreement_counts_ties_as_tau_b_does():
 
 @pytest.mark.parametrize(("published", "tau"), [(list("ABCDE"), 1), (list("EDCBA"), -1)])
 def test_agreement_of_equal_and_of_opposite_orders(published, tau):
-    found = tables.rank_agreement(RELEVANCE, published)
+    found = rank_agreement(RELEVANCE, published)
     assert found["tau"] == pytest.approx(tau)
     assert found["p_tau"] == pytest.approx(2 / 120)
     assert found["shared"] == 5
 
 
 def test_sets_that_are_off_are_never_shared():
-    found = tables.rank_agreement(RELEVANCE * 0, ["A", "B"])
+    found = rank_agreement(RELEVANCE * 0, ["A", "B"])
     assert (found["shared"], found["expected"], found["p_overlap"]) == (0, 0, 1)
     assert np.isnan(found["tau"])
 
@@ -265,7 +275,7 @@ def test_sets_that_are_off_are_never_shared():
 @pytest.mark.parametrize("published", [[], ["A"], ["GONE", "LOST"]])
 @pytest.mark.parametrize("relevance", [RELEVANCE, RELEVANCE.iloc[:0]])
 def test_agreement_of_too_little_is_no_number(relevance, published):
-    found = tables.rank_agreement(relevance, published)
+    found = rank_agreement(relevance, published)
     assert np.isnan(found["tau"])
     assert 0 <= found["p_overlap"] <= 1
     assert found["expected"] == pytest.approx(len(relevance) and len(published) * found["n"] / 7)
@@ -287,7 +297,7 @@ def test_separation_picks_the_factor_whose_auroc_is_farthest_from_one_half(throu
         ),
         *({"factor": "", "seed": s, "metric": "baseline", "split": "", "value": 0.9} for s in (0, 1, 2)),
     )  # fmt: skip
-    (row,) = tables.separation_table(through(scores)).to_dict("records")
+    (row,) = separation_table(through(scores)).to_dict("records")
     assert (row["factor"], row["candidates"], row["seeds"], row["n"]) == ("B", 2, 3, 120)
     assert [row[k] for k in ("accuracy", "cv_accuracy", "auroc", "baseline")] == pytest.approx([0.92, 0.91, 0.5, 0.9])
     assert row["lower"] < 0.92 < row["upper"]
@@ -295,8 +305,8 @@ def test_separation_picks_the_factor_whose_auroc_is_farthest_from_one_half(throu
 
 def test_tables_of_no_scores_are_empty(through):
     scores = through(toy.scores({"metric": "explained_variance", "label": "", "factor": "", "split": ""}))
-    assert tables.top_pathways(scores, 5).empty
-    assert tables.separation_table(scores).empty
+    assert top_pathways(scores, 5).empty
+    assert separation_table(scores).empty
 
 
 # ------------------------------------------------------------------------------------------------------------ figures
@@ -313,7 +323,7 @@ NO_SCORES = toy.scores({}).iloc[:0]
 
 def test_cells_take_the_first_term_that_is_on_and_say_what_was_passed_over(found):
     data, factors = found
-    table = tables.cells_table(data, factors, NO_SCORES, ["A"], ["GONE", "C", "B", "A"], ["condition", "cell_type"])
+    table = cells_table(data, factors, NO_SCORES, ["A"], ["GONE", "C", "B", "A"], ["condition", "cell_type"])
     np.testing.assert_array_equal(table["x"], factors.obsm["scores"][:, 0])
     np.testing.assert_array_equal(table["y"], factors.obsm["scores"][:, 1])
     assert table["cell"].tolist() == data.obs_names.tolist()
@@ -328,7 +338,7 @@ def test_cells_take_the_first_term_that_is_on_and_say_what_was_passed_over(found
 
 def test_cells_without_any_term_left_are_kept_without_scores(found, tmp_path):
     data, factors = found
-    table = back(tables.cells_table(data, factors, NO_SCORES, ["GONE"], ["A"], []), tmp_path / "cells.tsv.gz")
+    table = back(cells_table(data, factors, NO_SCORES, ["GONE"], ["A"], []), tmp_path / "cells.tsv.gz")
     assert len(table) == data.n_obs
     assert table["x"].isna().all()
     assert table["x_term"].isna().all()
@@ -339,7 +349,7 @@ def test_cells_without_a_label_are_of_an_unknown_class(found, tmp_path):
     data, factors = found
     data = data.copy()
     data.obs["cluster"] = pd.Categorical([None, *(str(i % 12) for i in range(1, data.n_obs))])
-    table = tables.cells_table(data, factors, NO_SCORES, ["A"], ["B"], ["cluster"])
+    table = cells_table(data, factors, NO_SCORES, ["A"], ["B"], ["cluster"])
     assert back(table, tmp_path / "cells.tsv.gz")["cluster"].tolist()[:4] == ["unknown", "1", "2", "3"]
 
 
@@ -375,7 +385,7 @@ TYPES = {
 )
 def test_an_axis_without_terms_takes_the_factor_that_tells_the_labels_best(found, x, y, chosen):
     data, factors = found
-    table = tables.cells_table(data, factors, areas(condition=CONDITION, cell_type=TYPES), x, y, [])
+    table = cells_table(data, factors, areas(condition=CONDITION, cell_type=TYPES), x, y, [])
     assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == chosen
     note = table["note"].iloc[0]
     assert note.count("chosen after the fact") == (not x) + (not y)
@@ -387,7 +397,7 @@ def test_an_axis_without_terms_takes_the_factor_that_tells_the_labels_best(found
 
 def test_without_a_second_label_the_runner_up_is_the_other_axis(found):
     data, factors = found
-    table = tables.cells_table(data, factors, areas(condition=CONDITION), [], [], [])
+    table = cells_table(data, factors, areas(condition=CONDITION), [], [], [])
     assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == ("sparse_1", "A")
 
 
@@ -396,36 +406,36 @@ def test_without_a_contrast_the_labels_come_in_their_order(found):
     data = data.copy()
     data.uns["factorbench"] = toy.prepared(contrast=False).uns["factorbench"]
     scores = areas(condition=CONDITION, cell_type=TYPES)
-    table = tables.cells_table(data, factors, scores, [], [], [])
+    table = cells_table(data, factors, scores, [], [], [])
     assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == ("sparse_1", "B")
-    types_only = tables.cells_table(data, factors, areas(cell_type=TYPES), [], [], [])
+    types_only = cells_table(data, factors, areas(cell_type=TYPES), [], [], [])
     assert (types_only["x_term"].iloc[0], types_only["y_term"].iloc[0]) == ("sparse_1", "B")
 
 
 def test_donors_are_asked_for_last():
     record = {"labels": ["donor", "condition", "cell_type"], "donor": "donor", "contrast": None}
     scores = areas(condition=CONDITION, cell_type=TYPES, donor=TYPES)
-    asked = [set(rows["label"].str.split("=").str[0]) for rows in tables.questions(scores, record)]
+    asked = [set(rows["label"].str.split("=").str[0]) for rows in questions(scores, record)]
     assert asked == [{"condition"}, {"cell_type"}]
     record["contrast"] = {"label": "cell_type"}
-    asked = [set(rows["label"].str.split("=").str[0]) for rows in tables.questions(scores, record)]
+    asked = [set(rows["label"].str.split("=").str[0]) for rows in questions(scores, record)]
     assert asked == [{"cell_type"}, {"condition"}]
 
 
 def test_where_no_factor_separates_an_axis_stays_empty_and_says_so(found, tmp_path):
     data, factors = found
     for scores in (NO_SCORES, back(NO_SCORES, tmp_path / "none.tsv"), areas(condition={"A": 0.5, "B": 0.5})):
-        table = tables.cells_table(data, factors, scores, [], ["A"], [])
+        table = cells_table(data, factors, scores, [], ["A"], [])
         assert table["x"].isna().all()
         assert table["note"].iloc[0] == "x axis: no factor separates any classes"
 
 
 def test_a_gene_set_that_the_method_has_no_factor_for_is_not_called_filtered_out():
-    assert tables.choose_term(["A", "PC1"], {"PC1": True}, {"A"}) == ("PC1", ["A is not a factor of this run"])
+    assert choose_term(["A", "PC1"], {"PC1": True}, {"A"}) == ("PC1", ["A is not a factor of this run"])
 
 
 def test_the_interval_is_students_over_seeds():
-    mean, lower, upper = tables.interval([0.9, 0.95, 0.97])
+    mean, lower, upper = interval([0.9, 0.95, 0.97])
     half = 4.302652729749464 * np.std([0.9, 0.95, 0.97], ddof=1) / np.sqrt(3)
     np.testing.assert_allclose([mean, lower, upper], [0.94, 0.94 - half, 0.94 + half])
-    assert np.isnan(tables.interval([0.9, 0.95])[1:]).all()
+    assert np.isnan(interval([0.9, 0.95])[1:]).all()

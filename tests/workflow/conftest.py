@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from factorbench.run import sha256
+from factorbench.contracts.files import sha256
 
 from tests.planted import ROOT
 

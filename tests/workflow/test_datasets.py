@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from factorbench import contracts
+from factorbench.contracts.files import read_table
 
 from tests.workflow.conftest import local, planted_counts
 
@@ -113,7 +113,7 @@ def test_samples_that_cannot_be_had_are_left_out_and_named_everywhere(bench):
     bench.write_config(bench.config)
     bench.snakemake()
     for path in sorted(bench.result("tables").glob("*.tsv")):
-        table = contracts.read_table(path)
+        table = read_table(path)
         if path.stem in ("scaling", "full_time"):  # of data in several sizes; these have one
             assert table.empty
             continue

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from factorbench import registry, schema
+from factorbench import registry
+from factorbench.config import schema
 
 from tests.planted import ROOT
 from tests.workflow.conftest import Bench

@@ -5,8 +5,9 @@ import re
 import xml.etree.ElementTree as xml
 
 import pytest
-from factorbench import config as settings
-from factorbench import contracts
+from factorbench.config.plan import planned
+from factorbench.contracts.files import read_json, read_table
+from factorbench.contracts.scores import check_scores
 
 from tests.workflow.conftest import jobs_of, local, planted_counts
 
@@ -15,8 +16,8 @@ STANDARD = ["condition", "cell_type", "condition_by_cell_type", "accuracy", "pat
 
 @pytest.fixture(scope="session")
 def scores(finished):
-    table = contracts.read_table(finished.result("tables/scores.tsv"))
-    contracts.check_scores(table.drop(columns="missing"))
+    table = read_table(finished.result("tables/scores.tsv"))
+    check_scores(table.drop(columns="missing"))
     return table
 
 
@@ -38,19 +39,19 @@ def test_a_random_mask_loses(scores):
 
 
 def test_every_run_has_a_row_that_says_how_it_ended(finished):
-    runs = contracts.read_table(finished.result("tables/runs.tsv")).set_index("method")
-    assert len(runs) == len(settings.planned(finished.config))
+    runs = read_table(finished.result("tables/runs.tsv")).set_index("method")
+    assert len(runs) == len(planned(finished.config))
     assert set(runs.loc["ae", "status"]) == {"ok"}
     assert runs.loc["impatient", "status"] == "budget"
     assert runs.loc["impatient", "reason"]
-    runtime = contracts.read_table(finished.result("tables/runtime.tsv")).set_index(["dataset", "method"])
+    runtime = read_table(finished.result("tables/runtime.tsv")).set_index(["dataset", "method"])
     assert runtime.loc[("planted", "ae"), "ratio"] == 1
     assert runtime.loc[("planted", "impatient"), "bound"] == "at least"
     assert runtime.loc[("planted_new", "ae"), "extent"] == "held out"
 
 
 def test_cells_that_were_not_seen_are_projected_where_that_is_possible(finished, scores):
-    runs = contracts.read_table(finished.result("tables/runs.tsv"))
+    runs = read_table(finished.result("tables/runs.tsv"))
     (run,) = runs[(runs["dataset"] == "planted_new") & (runs["method"] == "fsclvm")].itertuples()
     assert (run.status, run.fit_seconds) == ("not_applicable", 0)
     rows = scores[(scores["dataset"] == "planted_new") & (scores["label"] == "condition=stimulated")]
@@ -71,7 +72,7 @@ def test_an_accuracy_is_read_against_chance_donors_seeds_and_other_methods(finis
     agreement = here[(here["metric"] == "score_agreement") & (here["factor"] == "SET_0")]
     assert agreement["seed"].isna().all()
     assert agreement["value"].iloc[0] > 0.8
-    table = contracts.read_table(finished.result("tables/comparisons.tsv")).set_index(["method", "factor"])
+    table = read_table(finished.result("tables/comparisons.tsv")).set_index(["method", "factor"])
     assert set(table["reference"]) == {"ae"}
     assert table.loc[("random_mask", "SET_0"), "difference"] < -0.1
     assert table.loc[("random_mask", "SET_0"), "p"] < 0.05
@@ -80,7 +81,7 @@ def test_an_accuracy_is_read_against_chance_donors_seeds_and_other_methods(finis
 
 
 def test_claims_are_held_against_the_tables(finished):
-    claims = contracts.read_table(finished.result("tables/claims.tsv")).set_index("claim")
+    claims = read_table(finished.result("tables/claims.tsv")).set_index("claim")
     assert claims["verdict"].to_dict() == {
         "true_one": "reproduced",
         "false_one": "not reproduced",
@@ -117,7 +118,7 @@ def test_the_report_stands_alone_and_escapes_what_comes_from_data(finished):
 
 
 def test_progress_says_which_run_of_how_many(finished):
-    total = len(settings.planned(finished.config))
+    total = len(planned(finished.config))
     for number in (1, total):
         assert f"run {number} of {total}: " in finished.printed
 
@@ -171,11 +172,9 @@ def test_snakemake_report_works_with_captions(finished):
 
 
 def test_every_run_can_be_replayed_from_its_job(finished):
-    job = contracts.read_json(finished.result("runs/planted/ae/1/job.json"))
+    job = read_json(finished.result("runs/planted/ae/1/job.json"))
     assert job["seed"] == 1
-    assert json.dumps(job["params"]) == json.dumps(
-        contracts.read_json(finished.result("runs/planted/ae/1/run.json"))["params"]
-    )
+    assert json.dumps(job["params"]) == json.dumps(read_json(finished.result("runs/planted/ae/1/run.json"))["params"])
 
 
 METHOD = '''
@@ -215,7 +214,7 @@ def test_one_entry_adds_a_dataset_and_one_file_a_method(finished):
     finished.write_config(config)
     try:
         finished.snakemake()
-        scores = contracts.read_table(finished.result("tables/scores.tsv"))
+        scores = read_table(finished.result("tables/scores.tsv"))
     finally:
         finished.write_config(finished.config)
     assert finished.result("runs/planted/ae/0/factors.h5ad").stat().st_mtime_ns == before

@@ -4,7 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from factorbench import contracts
+from factorbench.contracts.files import read_json
 
 from tests.planted import ROOT
 from tests.workflow.conftest import local, planted_counts
@@ -133,5 +133,5 @@ def test_a_method_that_fails_fails_loudly_and_the_others_go_on(bench):
     printed = bench.snakemake(check=False)
     assert "ZeroDivisionError: by design" in printed
     for method in ("gene_set_mean", "pca"):
-        assert contracts.read_json(bench.result(f"runs/planted/{method}/0/run.json"))["status"] == "ok"
+        assert read_json(bench.result(f"runs/planted/{method}/0/run.json"))["status"] == "ok"
     assert not bench.result("runs/planted/crash/0/run.json").exists()

@@ -8,8 +8,9 @@ import tomllib
 
 import pytest
 import yaml
-from factorbench import config as settings
-from factorbench import registry, schema
+from factorbench import registry
+from factorbench.config import schema
+from factorbench.config.resolve import resolve
 
 from tests.planted import ROOT
 from tests.workflow.conftest import jobs_of
@@ -122,7 +123,7 @@ def test_the_guide_to_datasets_says_what_the_config_takes():
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.S)]
     assert [list(block) for block in blocks] == [["datasets"], ["runs", "figures"]]
     config["datasets"] |= blocks[0]["datasets"]
-    resolved = settings.resolve(config | blocks[1])
+    resolved = resolve(config | blocks[1])
     assert "mine_condition_by_cell_type" in resolved["figures"]
     examples = re.findall(r"`([{a-z_]\w*:? .*?)`", guide)
     assert examples

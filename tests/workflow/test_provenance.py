@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from factorbench import contracts, provenance, verify
+from factorbench.contracts.files import read_json, read_table
+from factorbench.results import manifest, verify
 
 from tests.workflow.conftest import Bench, jobs_of, planted_config
 
@@ -34,14 +35,14 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def record(made):
-    return contracts.read_json(made.result("manifest.json"))
+    return read_json(made.result("manifest.json"))
 
 
 @pytest.fixture(scope="module")
 def again(made, tmp_path_factory):
     """Scores, tables, figures and the report, made again from its runs."""
     folder = tmp_path_factory.mktemp("again")
-    verify.make_again(contracts.read_json(made.result("manifest.json")), made.folder, folder)
+    verify.make_again(read_json(made.result("manifest.json")), made.folder, folder)
     return folder
 
 
@@ -75,7 +76,7 @@ def test_everything_that_went_in_and_came_out_is_told(made, record):
 
 def test_the_manifest_is_made_when_what_it_says_changes_and_nothing_else_is(made):
     assert "Nothing to be done" in made.snakemake("-n")
-    path = made.folder / "workflow/scripts/factorbench/provenance.py"
+    path = made.folder / "workflow/scripts/factorbench/manifest.py"
     text = path.read_text()
     path.write_text(text + "\n# changed\n")
     try:
@@ -158,12 +159,12 @@ def test_the_same_seeds_give_the_same_results(made, record, tmp_path):
     assert len(same) > 15
     for path in sorted(same):
         assert verify.content(made.folder / path) == verify.content(second.folder / path), path
-    for name in provenance.TIMINGS:
-        one, other = (contracts.read_table(b.result(f"tables/{name}.tsv")) for b in (made, second))
-        one, other = (provenance.without_timings(name, table).to_csv() for table in (one, other))
+    for name in manifest.TIMINGS:
+        one, other = (read_table(b.result(f"tables/{name}.tsv")) for b in (made, second))
+        one, other = (manifest.without_timings(name, table).to_csv() for table in (one, other))
         assert one == other
     assert (made.result("tables/runs.tsv").read_bytes()) != second.result("tables/runs.tsv").read_bytes()
 
 
 def timed(path):
-    return any(path.endswith(f"/{name}.tsv") for name in provenance.TIMINGS)
+    return any(path.endswith(f"/{name}.tsv") for name in manifest.TIMINGS)

@@ -1,4 +1,4 @@
-# From addresses to prepared data: fetch, read, prepare, describe, check.
+# From sources to prepared data: fetch, read, prepare, describe, check.
 
 
 rule fetch:
@@ -7,10 +7,11 @@ rule fetch:
     log:
         "results/logs/fetch/{group}/{file}.log",
     priority: 100
+    localrule: True
     conda:
         ENVIRONMENT
     params:
-        sha256=lambda wildcards: settings.file_entry(config, wildcards.group, wildcards.file)["sha256"],
+        sha256=lambda wildcards: plan.file_entry(config, wildcards.group, wildcards.file)["sha256"],
     script:
         "../scripts/fetch.py"
 
@@ -18,7 +19,6 @@ rule fetch:
 rule read:
     input:
         unpack(raw_files),
-        code=lambda wildcards: code("readers/_*.py", f"readers/{dataset(wildcards)['reader']}.py"),
     output:
         "results/data/{dataset}/raw.h5ad",
     log:
@@ -31,6 +31,7 @@ rule read:
     params:
         reader=lambda wildcards: dataset(wildcards)["reader"],
         options=lambda wildcards: dataset(wildcards)["options"],
+        code=lambda wildcards: code("read.py", f"factorbench/data/readers/{dataset(wildcards)['reader']}.py"),
     script:
         "../scripts/read.py"
 
@@ -40,7 +41,6 @@ rule prepare:
         raw=raw_data,
         gene_sets=gene_set_files,
         orthologs=ortholog_file,
-        code=code("prepare.py", "variable_genes.py", "genesets.py", "labels.py", "symbols.py"),
     output:
         "results/data/{dataset}/prepared.h5ad",
     log:
@@ -51,8 +51,9 @@ rule prepare:
     conda:
         ENVIRONMENT
     params:
-        settings=preparation,
+        entry=preparation,
         columns=ortholog_columns,
+        code=code("prepare.py"),
     script:
         "../scripts/prepare.py"
 
@@ -60,7 +61,6 @@ rule prepare:
 rule describe:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
-        code=code("describe.py", "labels.py"),
     output:
         "results/data/{dataset}/description.txt",
     log:
@@ -68,16 +68,19 @@ rule describe:
     conda:
         ENVIRONMENT
     params:
+        entry=dataset,
         runs=runs_on,
+        code=code("describe.py"),
     script:
         "../scripts/describe.py"
 
 
-# Every method that is planned on a dataset says whether it can fit it. `snakemake ready` asks for all of them, so that
-# whatever is wrong with any dataset is told before the first minute of training (the Makefile does so).
+# Ask every method that is planned on a dataset whether it can be fitted to it. No other rule reads the answer: a method
+# that is added must not repeat the fits of the others. `make run` begins with `snakemake ready`, which asks for all
+# datasets before the first training.
 rule check:
     input:
-        "results/data/{dataset}/prepared.h5ad",
+        prepared="results/data/{dataset}/prepared.h5ad",
     output:
         "results/data/{dataset}/checked.json",
     log:
@@ -85,5 +88,8 @@ rule check:
     priority: 100
     conda:
         ENVIRONMENT
+    params:
+        methods=methods_on,
+        code=lambda wildcards: code("check.py", *map(method_file, methods_on(wildcards))),
     script:
         "../scripts/check.py"

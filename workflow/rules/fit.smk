@@ -1,14 +1,12 @@
-# One run: a method on a dataset with a seed. `timed` (one in profiles/default; profiles/slurm gives each run a node of its
-# own) keeps runs from disturbing each other's clock. `threads` keeps the cores of a run from all other jobs; what else is run,
-# is run on cores that it leaves free. For a machine on which that disturbs as well, a profile can keep all of them:
-# `set-threads: fit=16`; a run uses its own only. What else is asked for here, a scheduler on a cluster goes by.
+# One run: a method fitted to a dataset with a seed. The resource `timed` keeps runs from disturbing each other's clock:
+# profiles/default allows one at a time, profiles/slurm gives each a node of its own. `threads` reserves the cores of a
+# run; other jobs use the remaining cores. On a machine where that disturbs the clock too, a profile can reserve all cores:
+# `set-threads: fit=16`; a run still uses its own number. `gpu`, `mem_mb` and `runtime` are for cluster schedulers.
 
 
 rule fit:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
-        checked="results/data/{dataset}/checked.json",
-        code=method_code,
     output:
         factors="results/runs/{dataset}/{method}/{seed}/factors.h5ad",
         run="results/runs/{dataset}/{method}/{seed}/run.json",
@@ -29,9 +27,10 @@ rule fit:
         runtime=fit_minutes,
     params:
         use=lambda wildcards: method(wildcards)["use"],
-        params=lambda wildcards: settings.params(config, wildcards.dataset, wildcards.method),
-        budget=lambda wildcards: method(wildcards)["budget"],
-        timeout=lambda wildcards: method(wildcards)["timeout"],
+        params=lambda wildcards: plan.params_of(config, wildcards.dataset, wildcards.method),
+        budget_seconds=lambda wildcards: method(wildcards)["budget"],
+        timeout_seconds=lambda wildcards: method(wildcards)["timeout"],
         device=config["device"],
+        code=lambda wildcards: code("fit.py", method_file(wildcards.method)),
     script:
         "../scripts/fit.py"

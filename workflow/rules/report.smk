@@ -1,4 +1,7 @@
-# From scores to tables, figures and the page that a biologist opens.
+# From scores to tables, figures and the report.
+
+# Tables and report show what the SPEC of each method says.
+METHOD_FILES = sorted({method_file(m) for _, m, _ in RUNS})
 
 
 rule collect:
@@ -8,7 +11,6 @@ rule collect:
         over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
         comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
-        code=code("scaling.py", "tables.py"),
     output:
         runs=report("results/tables/runs.tsv", caption="../report/tables.rst", category="Tables"),
         runtime=report("results/tables/runtime.tsv", caption="../report/tables.rst", category="Tables"),
@@ -23,52 +25,50 @@ rule collect:
     conda:
         ENVIRONMENT
     params:
-        reference=config["report"]["reference"],
-        top=config["report"]["top"],
-        paper=config["report"]["paper_minutes"],
+        shown=SHOWN,
+        code=code("collect.py", *METHOD_FILES),
     script:
         "../scripts/collect.py"
 
 
-rule judge:
+rule test_claims:
     input:
         runs="results/tables/runs.tsv",
         runtime="results/tables/runtime.tsv",
         scores="results/tables/scores.tsv",
-        claims=claims_file,
-        code=code("claims.py", "evidence.py", "scaling.py", "tables.py", "words.py"),
+        claims=CLAIMS,
     output:
         report("results/tables/claims.tsv", caption="../report/tables.rst", category="Claims"),
     log:
-        "results/logs/judge.log",
+        "results/logs/test_claims.log",
     conda:
         ENVIRONMENT
+    params:
+        shown=SHOWN,
+        code=code("test_claims.py", *METHOD_FILES),
     script:
-        "../scripts/judge.py"
+        "../scripts/test_claims.py"
 
 
-rule pick:
+rule extract_cells:
     input:
         unpack(figure_run),
-        code=code("tables.py"),
     output:
         "results/tables/cells_{figure}.tsv.gz",
     log:
-        "results/logs/pick/{figure}.log",
+        "results/logs/extract_cells/{figure}.log",
     conda:
         ENVIRONMENT
     params:
         figure=figure,
+        code=code("extract_cells.py"),
     script:
-        "../scripts/pick.py"
+        "../scripts/extract_cells.py"
 
 
 rule draw:
     input:
         unpack(figure_tables),
-        code=lambda wildcards: code(
-            "scaling.py", "tables.py", "words.py", "plots/style.py", f"plots/{figure(wildcards)['kind']}.py"
-        ),
     output:
         png=report(
             "results/figures/{figure}.png",
@@ -83,6 +83,8 @@ rule draw:
         ENVIRONMENT
     params:
         figure=figure,
+        shown=SHOWN,
+        code=lambda wildcards: code("draw.py", f"factorbench/reporting/plots/{figure(wildcards)['kind']}.py"),
     script:
         "../scripts/draw.py"
 
@@ -91,22 +93,23 @@ rule report:
     input:
         tables=expand("results/tables/{table}.tsv", table=TABLES),
         figures=expand("results/figures/{figure}.svg", figure=config["figures"]),
-        runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
-        template=os.path.relpath(PACKAGE.parents[1] / "report" / "report.html.j2"),
-        code=code("report.py", "findings.py", "scaling.py", "tables.py", "words.py"),
+        templates=sorted(os.path.relpath(path) for path in (SCRIPTS / "factorbench/reporting/templates").iterdir()),
     output:
         report("results/report.html", caption="../report/report.rst", category="Report"),
     log:
         "results/logs/report.log",
     conda:
         ENVIRONMENT
+    params:
+        shown=SHOWN,
+        code=code("report.py", *METHOD_FILES),
     script:
         "../scripts/report.py"
 
 
-# Downloads are not among its inputs, although it hashes them: who deleted them has not to fetch, and so to fit, again.
-# Whatever changes in them changes what is prepared from them.
+# Downloads are not among the inputs, although their hashes are recorded: whoever deletes them should not have to fetch
+# them, and so fit, again. A change of a download changes the data prepared from it.
 rule manifest:
     input:
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
@@ -118,21 +121,18 @@ rule manifest:
         over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
         comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
         tables=expand("results/tables/{table}.tsv", table=TABLES),
-        cells=[
-            f"results/tables/cells_{name}.tsv.gz"
-            for name, figure in config["figures"].items()
-            if figure["kind"] == "scatter"
-        ],
+        cells=cells_tables(),
         figures=expand("results/figures/{figure}.{kind}", figure=config["figures"], kind=["png", "svg"]),
         report="results/report.html",
-        code=code("provenance.py"),
     output:
         "results/manifest.json",
     log:
         "results/logs/manifest.log",
+    localrule: True
     conda:
         ENVIRONMENT
     params:
         given=given,
+        code=code("manifest.py"),
     script:
         "../scripts/manifest.py"

@@ -1,5 +1,7 @@
-# What a run is worth: all metrics of one run in one job, so that its data are read once; then what only several runs can
-# say: how far seeds agree, and which of two methods is better on the same cells.
+# How good a run is. All metrics of one run are one job, so that its data are read once. Then what needs several runs: how
+# far seeds agree, and which of two methods is better on the same cells.
+
+METRIC_FILES = [f"factorbench/metrics/{name}.py" for name in config["metrics"]]
 
 
 rule score:
@@ -7,8 +9,7 @@ rule score:
         prepared="results/data/{dataset}/prepared.h5ad",
         factors="results/runs/{dataset}/{method}/{seed}/factors.h5ad",
         run="results/runs/{dataset}/{method}/{seed}/run.json",
-        seen=seen_by,
-        code=metric_code,
+        seen=run_that_saw,
     output:
         "results/scores/{dataset}/{method}/{seed}.tsv",
     log:
@@ -19,6 +20,7 @@ rule score:
         ENVIRONMENT
     params:
         metrics=config["metrics"],
+        code=code("score.py", *METRIC_FILES),
     script:
         "../scripts/score.py"
 
@@ -26,11 +28,8 @@ rule score:
 rule score_seeds:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
-        factors=lambda w: [
-            f"results/runs/{w.dataset}/{m}/{seed}/factors.h5ad" for m, seed in runs_on(w) if m == w.method
-        ],
-        runs=lambda w: [f"results/runs/{w.dataset}/{m}/{seed}/run.json" for m, seed in runs_on(w) if m == w.method],
-        code=metric_code,
+        factors=seeds_of("results/runs/{dataset}/{method}/{seed}/factors.h5ad"),
+        runs=seeds_of("results/runs/{dataset}/{method}/{seed}/run.json"),
     output:
         "results/scores/{dataset}/{method}/seeds.tsv",
     log:
@@ -39,6 +38,7 @@ rule score_seeds:
         ENVIRONMENT
     params:
         metrics=config["metrics"],
+        code=code("score_seeds.py", *METRIC_FILES),
     script:
         "../scripts/score_seeds.py"
 
@@ -47,7 +47,6 @@ rule compare:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
         factors=lambda w: [f"results/runs/{w.dataset}/{m}/{seed}/factors.h5ad" for m, seed in runs_on(w)],
-        code=code("compare.py", "tables.py", "metrics/_*.py"),
     output:
         "results/comparisons/{dataset}.tsv",
     log:
@@ -59,5 +58,6 @@ rule compare:
     params:
         runs=runs_on,
         reference=config["report"]["reference"],
+        code=code("compare.py"),
     script:
         "../scripts/compare.py"

@@ -1,18 +1,16 @@
-"""Ask every method that is planned on a dataset whether it can fit it, before any training."""
+"""Ask every method that is planned on a dataset whether it can be fitted to it, before any training."""
 
-from factorbench import config as settings
-from factorbench import contracts
-from factorbench.adapter import reporting
-from factorbench.contracts import UserError
-from factorbench.run import check
+from factorbench.adapters import reporting
+from factorbench.contracts.errors import UserError
+from factorbench.contracts.files import write_json
+from factorbench.contracts.prepared import read_prepared
+from factorbench.runs.execute import check_can_fit
 
 with reporting(snakemake):
-    dataset, config = snakemake.wildcards.dataset, snakemake.config
-    data = contracts.read_prepared(snakemake.input[0])
-    for method in dict.fromkeys(m for d, m, _ in settings.planned(config) if d == dataset):
+    data = read_prepared(snakemake.input.prepared)
+    for name, method in snakemake.params.methods.items():
         try:
-            check(config["methods"][method]["use"], settings.params(config, dataset, method), data)
+            check_can_fit(method["use"], method["params"], data)
         except UserError as error:
-            raise UserError(f"methods.{method} on datasets.{dataset}: {error}") from None
-    n_genes, n_sets = data.varm["mask"].shape
-    contracts.write_json(snakemake.output[0], {"cells": data.n_obs, "genes": n_genes, "gene_sets": n_sets})
+            raise UserError(f"methods.{name} on datasets.{snakemake.wildcards.dataset}: {error}") from None
+    write_json(snakemake.output[0], {"methods": list(snakemake.params.methods)})

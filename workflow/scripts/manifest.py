@@ -1,12 +1,11 @@
-"""Where everything comes from."""
+"""What the results follow from, and what they are."""
 
-from factorbench import contracts, provenance
-from factorbench.adapter import reporting
+from factorbench.adapters import reporting
+from factorbench.contracts.files import read_json, write_json
+from factorbench.results.provenance import inputs, manifest
 
 with reporting(snakemake):
-    made = [path for name, path in snakemake.input.items() if name != "code"]
-    paths = [path for part in made for path in ([part] if isinstance(part, str) else part)]
-    runs = [contracts.read_json(path) for path in snakemake.input.runs]
-    inputs = provenance.inputs(snakemake.config, dict.fromkeys(run["dataset"] for run in runs))
-    record = provenance.manifest(snakemake.config, snakemake.params.given, runs, inputs, paths)
-    contracts.write_json(snakemake.output[0], record)
+    outputs = [path for part in snakemake.input.values() for path in ([part] if isinstance(part, str) else part)]
+    runs = [read_json(path) for path in snakemake.input.runs]
+    files = inputs(snakemake.config, dict.fromkeys(run["dataset"] for run in runs))
+    write_json(snakemake.output[0], manifest(snakemake.config, snakemake.params.given, runs, files, outputs))

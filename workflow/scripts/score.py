@@ -1,21 +1,14 @@
 """All metrics of one run, as one tidy table."""
 
-from factorbench import contracts
-from factorbench.adapter import reporting
-from factorbench.score import score
+from factorbench.adapters import reporting
+from factorbench.contracts.factors import read_factors
+from factorbench.contracts.files import read_json, write_table
+from factorbench.contracts.prepared import read_prepared
+from factorbench.results.scoring import score_run
 
 with reporting(snakemake):
-    data = contracts.read_prepared(snakemake.input.prepared)
-    factors = contracts.read_factors(snakemake.input.factors)
-    status = contracts.read_json(snakemake.input.run)["status"]
-    seen = next(map(contracts.read_factors, snakemake.input.seen), None)
-    fitted = contracts.without_held_out(data), contracts.without_held_out(factors)
-
-    def measure(metric, params):
-        if metric.SPEC.held_out:
-            return metric.score(data, factors, params, seen)
-        return metric.score(*fitted, params)
-
+    data, factors = read_prepared(snakemake.input.prepared), read_factors(snakemake.input.factors)
+    seen = next(map(read_factors, snakemake.input.seen), None)
     run = {key: snakemake.wildcards[key] for key in ("dataset", "method", "seed")}
-    scores = score(snakemake.params.metrics, "run", measure).assign(**run, status=status)
-    contracts.write_table(snakemake.output[0], scores[list(contracts.SCORE_COLUMNS)])
+    run["status"] = read_json(snakemake.input.run)["status"]
+    write_table(snakemake.output[0], score_run(snakemake.params.metrics, data, factors, seen, run))

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..clock import Budget, bar
-from ..contracts import Factors, UserError, no_factors
+from ..contracts.budget import Budget
+from ..contracts.errors import UserError
+from ..contracts.factors import Factors, no_factors
+from ..progress import bar
 from ..registry import MethodSpec, Param
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ SPEC = MethodSpec(
         ),
     },
     threads=1,
-    imports=("factorbench.methods._slalom",),
+    warm_up=("factorbench.methods._slalom",),
+    packages=("slalom",),
 )
 
 CHECK_EVERY = 100

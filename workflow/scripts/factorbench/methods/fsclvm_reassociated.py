@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..clock import Budget
-from ..contracts import Factors
+from ..contracts.budget import Budget
+from ..contracts.factors import Factors
 from . import fsclvm
 from .fsclvm import check, memory
 
@@ -25,7 +25,8 @@ SPEC = dataclasses.replace(
     fsclvm.SPEC,
     name="fsclvm_reassociated",
     title="f-scLVM (slalom, modified: one product re-associated)",
-    imports=(*fsclvm.SPEC.imports, "factorbench.methods.fsclvm"),
+    same_model_as="fsclvm",
+    differs_by="one product re-associated",
 )
 
 

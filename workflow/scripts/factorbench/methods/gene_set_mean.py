@@ -1,4 +1,4 @@
-"""A control: the score of a gene set is the mean expression of its genes. It knows nothing but the gene sets."""
+"""Control: the score of a gene set is the mean expression of its genes. It uses nothing but the gene sets."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..clock import Budget
-from ..contracts import Factors
+from ..contracts.budget import Budget
+from ..contracts.factors import Factors
 from ..registry import MethodSpec
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 SPEC = MethodSpec(
-    name="gene_set_mean", title="Mean of the gene set", control=True, imports=("scipy.sparse",), projects=True
+    name="gene_set_mean", title="Mean of the gene set", control=True, projects=True, warm_up=("scipy.sparse",)
 )
 
 
@@ -25,8 +25,8 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
     Returns
     -------
     Factors
-        One annotated factor a gene set: scores in the units of X, loadings 1 / size inside the set. It does not
-        reconstruct X (no offset) and does not iterate.
+        One annotated factor per gene set: scores in the units of X, loadings 1 / size inside the set. The method does
+        not reconstruct X (no offset) and does not iterate.
     """
     from scipy import sparse
 

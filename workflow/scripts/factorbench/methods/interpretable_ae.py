@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..clock import Budget
-from ..contracts import Factors, no_factors
-from ..model.settings import PARAMS, check_settings, check_size
+from ..contracts.budget import Budget
+from ..contracts.factors import Factors, no_factors
+from ..model.params import PARAMS, check_params, check_size
 from ..registry import MethodSpec
 
 if TYPE_CHECKING:
@@ -17,21 +17,26 @@ SPEC = MethodSpec(
     title="Interpretable autoencoder",
     url="https://github.com/theislab/InterpretableAutoencoders",
     params=PARAMS,
-    # Batches of 256 cells do not feed many cores.
+    # More threads do not pay: batches of 256 cells are too small.
     threads=4,
     gpu="optional",
-    imports=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the latter when first used
     projects=True,
+    warm_up=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the latter at first use
 )
 
 
+def complete(params: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the parameters with those that are null set to the values of the training recipe."""
+    return check_params(params, where)
+
+
 def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
-    """Raise `UserError` if data of this size cannot be fitted (fewer cells than a batch, say)."""
-    check_size(n_cells, n_genes, n_sets, check_settings(params, SPEC.name))
+    """Raise `UserError` if data of this size cannot be fitted."""
+    check_size(n_cells, n_genes, n_sets, check_params(params, SPEC.name))
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
-    """Train on all cells and return scores, loadings and the model; see `factorbench.model`."""
+    """Train on all cells and return scores, loadings and the model (`factorbench.model`)."""
     import numpy as np
 
     from ..model import InterpretableAutoencoder

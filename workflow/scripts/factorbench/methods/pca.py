@@ -1,4 +1,4 @@
-"""A control: principal components, the best linear reconstruction that so many factors can give, blind to gene sets."""
+"""Control: principal components, the best linear reconstruction with this number of factors. It ignores the gene sets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..clock import Budget
-from ..contracts import Factors, UserError
+from ..contracts.budget import Budget
+from ..contracts.errors import UserError
+from ..contracts.factors import Factors
 from ..registry import MethodSpec, Param
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ SPEC = MethodSpec(
     params={"n_factors": Param(30, "principal components", minimum=1)},
     threads=0,
     control=True,
-    imports=("sklearn.decomposition",),
     projects=True,
+    warm_up=("sklearn.decomposition",),
 )
 
 
 def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
-    """Raise `UserError` if there are not as many principal components as were asked for."""
+    """Raise `UserError` if the data have fewer principal components than ``n_factors``."""
     most = min(n_cells, n_genes) - 1
     if params["n_factors"] > most:
         raise UserError(
@@ -37,14 +38,14 @@ def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> No
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
-    """Principal components of the centred expression, which stays sparse; ``device`` and ``budget`` are not used.
+    """Compute principal components of the centred expression; ``device`` and ``budget`` are not used.
 
     Returns
     -------
     Factors
-        Dense factors PC1, PC2, ... by falling variance: loadings are unit vectors, scores are projections of the
-        centred cells on them; the gene means are the offset. The table has ``explained_variance``, in squared units
-        of X.
+        Dense factors PC1, PC2, ... in order of decreasing variance. Loadings are unit vectors, scores are the
+        projections of the centred cells on them, the offset is the gene means. The table has ``explained_variance``,
+        in squared units of X.
     """
     from sklearn.decomposition import PCA
 

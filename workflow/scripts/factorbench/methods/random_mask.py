@@ -1,31 +1,30 @@
-"""Control: the interpretable autoencoder with the right settings and the wrong genes."""
+"""Control: the interpretable autoencoder with gene sets of permuted genes."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..clock import Budget
-from ..contracts import Factors
+from ..contracts.budget import Budget
+from ..contracts.factors import Factors
 from . import interpretable_ae
-from .interpretable_ae import check
+from .interpretable_ae import check, complete
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["SPEC", "check", "fit"]
+__all__ = ["SPEC", "check", "complete", "fit"]
 
 SPEC = dataclasses.replace(
     interpretable_ae.SPEC,
     name="random_mask",
     title="Interpretable autoencoder, random gene sets",
     control=True,
-    imports=(*interpretable_ae.SPEC.imports, "factorbench.methods.interpretable_ae"),
 )
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
-    """`interpretable_ae.fit` with the genes of the mask permuted: sets keep their sizes, overlaps and names."""
+    """Call `interpretable_ae.fit` with the genes of the mask permuted: sets keep their sizes, overlaps and names."""
     import anndata
     import numpy as np
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._rows import Z95
+from ..statistics import Z95
 
 BLOCK = 50_000
 """Nodes times fits looked at in one go: what still fits into a processor's cache is many times as fast."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..contracts import contrast_label, prepared_record
+from ..contracts.prepared import prepared_record
+from ..contracts.scores import contrast_label
 
 if TYPE_CHECKING:
     from anndata import AnnData

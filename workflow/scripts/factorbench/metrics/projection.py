@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..contracts import ContractError, seen_cells
+from ..contracts.errors import ContractError
+from ..contracts.prepared import seen_cells
 from ..registry import MetricSpec
+from ..statistics import correlation, wilson
 from . import _logistic
 from ._questions import correct, questions, scores_of
-from ._rows import check_same, correlation, no_rows, rows, wilson
+from ._rows import check_same, no_rows, rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..contracts import prepared_record
+from ..contracts.prepared import prepared_record
 from ..registry import MetricSpec, Param
+from ..statistics import wilson
 from . import _logistic
 from ._questions import contrast_question, correct, questions, scores_of, standardised
-from ._rows import check_same, no_rows, rows, wilson
+from ._rows import check_same, no_rows, rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

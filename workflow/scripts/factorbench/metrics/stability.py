@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..registry import MetricSpec
+from ..statistics import correlation
 from ._questions import scores_of
-from ._rows import check_same, correlation, no_rows, rows
+from ._rows import check_same, no_rows, rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -4,7 +4,7 @@
 >>> ae = InterpretableAutoencoder(lambda1=0.93, lambda3=0.57, seed=0).fit(adata)
 >>> scores, loadings = ae.transform(adata), ae.loadings()
 
-Its parts: `settings` (every setting), `prox` (eqs. 5-8), `objective` (eq. 3), `network` (eqs. 1-2), `covariates`,
+Its parts: `params` (every setting), `prox` (eqs. 5-8), `objective` (eq. 3), `network` (eqs. 1-2), `covariates`,
 `training` (eq. 7), `cells` (matrices and genes of new cells), `autoencoder` (the estimator) and `io` (files).
 """
 
@@ -14,7 +14,7 @@ __all__ = ["InterpretableAutoencoder"]
 
 
 def __getattr__(name: str) -> Any:
-    # On demand, so that the workflow can read `settings` without torch.
+    # On demand, so that the workflow can read `params` without torch.
     if name == "InterpretableAutoencoder":
         from .autoencoder import InterpretableAutoencoder
 

@@ -16,24 +16,16 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..clock import Budget
-from ..contracts import KINDS, UserError
-from . import io
-from .cells import (
-    DENSE_LIMIT,
-    Cells,
-    DenseCells,
-    SparseCells,
-    align_genes,
-    chunks,
-    dense_matrix,
-    mean_expression,
-)
+from ..contracts.budget import Budget
+from ..contracts.errors import UserError
+from ..contracts.factors import KINDS
+from . import files
+from .cells import DENSE_LIMIT, Cells, DenseCells, SparseCells, align_genes, chunks, dense_matrix, mean_expression
 from .covariates import encode_covariates, learn_covariates, width
 from .network import Network, start_at_mask
 from .objective import evaluate
+from .params import PARAMS, check_params, check_size
 from .prox import l1_weights
-from .settings import PARAMS, check_settings, check_size
 from .training import Outcome, train
 
 if TYPE_CHECKING:
@@ -53,8 +45,8 @@ class InterpretableAutoencoder:
         Every random choice (initial weights, batches, dropout) follows from it.
     device
         ``"cpu"`` or ``"cuda"``.
-    **settings
-        Those of `settings.PARAMS`, which has their meaning and ranges.
+    **params
+        Those of `params.PARAMS`, which has their meaning and ranges.
 
     Attributes
     ----------
@@ -87,19 +79,19 @@ class InterpretableAutoencoder:
         ]
     )
 
-    def __init__(self, *, seed: int = 0, device: str = "cpu", **settings: Any):
-        self.settings = check_settings(settings)
+    def __init__(self, *, seed: int = 0, device: str = "cpu", **params: Any):
+        self.params = check_params(params)
         self.seed = seed
         self.device = _device(device)
 
     def __repr__(self) -> str:
-        usual = check_settings({"recipe": self.settings["recipe"]}) | {"recipe": PARAMS["recipe"].default}
-        changed = {key: value for key, value in self.settings.items() if value != usual[key]}
+        usual = check_params({"recipe": self.params["recipe"]}) | {"recipe": PARAMS["recipe"].default}
+        changed = {key: value for key, value in self.params.items() if value != usual[key]}
         return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
 
     def __getattr__(self, name: str) -> Any:
         # Reached for properties too, when what they need is not there yet.
-        if name in ("network", "genes", "means", "names", "mask", "outcome", "recipe", "offset", "factors", "history"):
+        if name in ("network", "genes", "means", "names", "mask", "outcome", "coding", "offset", "factors", "history"):
             raise NotFittedError("this autoencoder is not fitted yet; call fit or load first")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -137,20 +129,18 @@ class InterpretableAutoencoder:
             unknown covariates.
         """
         names, sets = gene_sets(adata, mask, names)
-        check_size(adata.n_obs, adata.n_vars, len(names), self.settings)
+        check_size(adata.n_obs, adata.n_vars, len(names), self.params)
         if not adata.var_names.is_unique:
             raise UserError("names of genes are not unique; make them so")
         self.genes = pd.Index(adata.var_names.astype(str))
         self.mask = sets
-        self.names = factor_names(names, self.settings)
-        self.recipe = learn_covariates(adata.obs, self.settings["covariates"])
+        self.names = factor_names(names, self.params)
+        self.coding = learn_covariates(adata.obs, self.params["covariates"])
         cells = self._cells(adata)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             self.build()
-            self.outcome = train(
-                self.network, cells, self.weights, ~self._mask, self.settings, budget or Budget(), watch
-            )
+            self.outcome = train(self.network, cells, self.weights, ~self._mask, self.params, budget or Budget(), watch)
         return self
 
     def _cells(self, adata: AnnData) -> Cells:
@@ -174,20 +164,20 @@ class InterpretableAutoencoder:
 
     def build(self) -> None:
         """Make the untrained network for the genes, sets, factors and covariates that this model has."""
-        settings = self.settings
+        params = self.params
         self._mask = torch.from_numpy(self.mask).to(self.device)
         self.weights = l1_weights(
-            self._mask, settings["n_sparse"], settings["n_dense"], settings["lambda1"], settings["lambda2"]
+            self._mask, params["n_sparse"], params["n_dense"], params["lambda1"], params["lambda2"]
         )
         self.network = Network(
             len(self.genes),
             len(self.names),
-            settings["hidden"],
-            settings["dropout"],
-            width(self.recipe),
-            settings["covariate_hidden"],
+            params["hidden"],
+            params["dropout"],
+            width(self.coding),
+            params["covariate_hidden"],
         ).to(self.device)
-        if settings["init"] == "mask":
+        if params["init"] == "mask":
             start_at_mask(self.network.loadings, self._mask)
         self.network.eval()
 
@@ -196,12 +186,12 @@ class InterpretableAutoencoder:
     @property
     def offset(self) -> np.ndarray:
         """What centring took off and a reconstruction adds again, (n_genes,): ``means``, or zeros if not centred."""
-        return self.means if self.settings["center"] else np.zeros_like(self.means)
+        return self.means if self.params["center"] else np.zeros_like(self.means)
 
     @property
     def factors(self) -> pd.DataFrame:
         """The factors, a row for each column of W: ``name``, ``kind`` (one of `KINDS`), ``active``."""
-        counts = (self.mask.shape[1], self.settings["n_sparse"], self.settings["n_dense"])
+        counts = (self.mask.shape[1], self.params["n_sparse"], self.params["n_dense"])
         active = self.loadings().to_numpy().any(axis=0)
         return pd.DataFrame({"name": self.names, "kind": np.repeat(KINDS, counts), "active": active})
 
@@ -259,7 +249,7 @@ class InterpretableAutoencoder:
     def objective(self, adata: AnnData, *, min_share: float = 0.5) -> dict[str, float]:
         """Eq. 3 by terms on any cells (see `transform`), in evaluation mode: see `objective.objective`."""
         blocks = (block[1:] for block in self._blocks(adata, min_share))
-        return evaluate(self.network, blocks, self.weights, self.settings)
+        return evaluate(self.network, blocks, self.weights, self.params)
 
     def _blocks(self, adata: AnnData, min_share: float) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         self.network.eval()
@@ -269,9 +259,9 @@ class InterpretableAutoencoder:
             yield rows, torch.from_numpy(expression).to(self.device), self._covariates(adata, rows)
 
     def _covariates(self, adata: AnnData, rows: slice) -> Tensor | None:
-        if not self.recipe:
+        if not self.coding:
             return None
-        return torch.from_numpy(encode_covariates(adata.obs.iloc[rows], self.recipe)).to(self.device)
+        return torch.from_numpy(encode_covariates(adata.obs.iloc[rows], self.coding)).to(self.device)
 
     # ----------------------------------------------------------------------------------------------------------- files
 
@@ -280,13 +270,13 @@ class InterpretableAutoencoder:
         tensors = self.network.state_dict() | {"means": torch.from_numpy(self.means), "mask": self._mask}
         record = {
             "seed": self.seed,
-            "settings": self.settings,
+            "params": self.params,
             "genes": list(self.genes),
             "names": self.names,
-            "covariates": self.recipe,
+            "covariates": self.coding,
             "outcome": asdict(self.outcome),
         }
-        io.write_model(folder, record, tensors)
+        files.write_model(folder, record, tensors)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> Self:
@@ -297,11 +287,11 @@ class InterpretableAutoencoder:
         UserError
             If the files are missing, truncated, of another format, or do not fit each other.
         """
-        record, tensors = io.read_model(folder)
-        model = cls(seed=record["seed"], device=device, **record["settings"])
+        record, tensors = files.read_model(folder)
+        model = cls(seed=record["seed"], device=device, **record["params"])
         model.genes = pd.Index(record["genes"])
         model.names = record["names"]
-        model.recipe = record["covariates"]
+        model.coding = record["covariates"]
         model.outcome = Outcome(**record["outcome"])
         for row in model.outcome.history:
             row.update({key: math.nan for key, value in row.items() if value is None})
@@ -312,7 +302,9 @@ class InterpretableAutoencoder:
                 model.build()
             model.network.load_state_dict(tensors)
         except RuntimeError as error:
-            raise UserError(f"{folder}: {io.TENSORS} and {io.RECORD} are not of one model; save it again") from error
+            raise UserError(
+                f"{folder}: {files.TENSORS} and {files.RECORD} are not of one model; save it again"
+            ) from error
         return model
 
 
@@ -338,9 +330,9 @@ def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], 
     return found, sets.astype(bool)
 
 
-def factor_names(sets: list[str], settings: dict[str, Any]) -> list[str]:
+def factor_names(sets: list[str], params: dict[str, Any]) -> list[str]:
     """Names of all factors: the gene sets', then sparse_1, sparse_2, ... and dense_1, dense_2, ..."""
-    names = [*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(settings[f"n_{kind}"]))]
+    names = [*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(params[f"n_{kind}"]))]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"two factors would be called {twice[0]!r}; rename the gene set")

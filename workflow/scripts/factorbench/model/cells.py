@@ -12,7 +12,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..contracts import UserError, row_blocks
+from ..contracts.errors import UserError
+from ..contracts.files import row_blocks
 
 BLOCK = 256
 """Cells that are read together, since they lie together."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..contracts import UserError
+from ..contracts.errors import UserError
 
 
 def learn_covariates(obs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
@@ -31,25 +31,25 @@ def _learn(column: pd.Series, name: str) -> dict[str, Any]:
     return {"name": name, "levels": sorted(column.astype(str).unique())}
 
 
-def encode_covariates(obs: pd.DataFrame, recipe: list[dict[str, Any]]) -> np.ndarray:
+def encode_covariates(obs: pd.DataFrame, coding: list[dict[str, Any]]) -> np.ndarray:
     """X of eq. 2 for the cells of ``obs``: float32, shape (n_cells, n_covariates), one column a level or number.
 
     Raises
     ------
     UserError
-        If a column is missing, has missing values, is not a number where the recipe says so, or has a category that was
-        not there when the recipe was learned.
+        If a column is missing, has missing values, is not a number where the coding says so, or has a category that was
+        not there when the coding was learned.
     """
     parts = [np.zeros((len(obs), 0), np.float32)]
-    for item in recipe:
+    for item in coding:
         column = _column(obs, item["name"])
         parts.append(_one_hot(column, item) if "levels" in item else _standardised(column, item))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def width(recipe: list[dict[str, Any]]) -> int:
+def width(coding: list[dict[str, Any]]) -> int:
     """Number of columns that `encode_covariates` makes."""
-    return sum(len(item["levels"]) if "levels" in item else 1 for item in recipe)
+    return sum(len(item["levels"]) if "levels" in item else 1 for item in coding)
 
 
 def _one_hot(column: pd.Series, item: dict[str, Any]) -> np.ndarray:

@@ -83,7 +83,7 @@ def evaluate(
     network: Network,
     blocks: Iterable[tuple[Tensor, Tensor | None]],
     weights: Tensor,
-    settings: dict[str, Any],
+    params: dict[str, Any],
 ) -> dict[str, float]:
     """Eq. 3 by terms on all cells, in evaluation mode.
 
@@ -97,6 +97,6 @@ def evaluate(
     for expression, covariates in blocks:
         scores, fitted = network(expression, covariates)
         # Double, so that the mean over many cells does not depend on the size of the blocks.
-        sums = sums + len(scores) * smooth_terms(expression, fitted, scores, settings["lambda0"]).double()
+        sums = sums + len(scores) * smooth_terms(expression, fitted, scores, params["lambda0"]).double()
         n_cells += len(scores)
-    return objective(sums / n_cells, network.loadings, weights, settings["lambda3"])
+    return objective(sums / n_cells, network.loadings, weights, params["lambda3"])

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from .. import clock
+from ..contracts.budget import Budget
+from ..progress import bar
 from .cells import Cells, batch_sizes
 from .network import Network
 from .objective import evaluate, gram_terms, objective, smooth_terms
@@ -40,10 +41,10 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def n_epochs(n_cells: int, settings: dict[str, Any]) -> int:
+def n_epochs(n_cells: int, params: dict[str, Any]) -> int:
     """``epochs``, or as many as it takes to make ``min_updates`` updates, one a mini-batch."""
-    updates = len(batch_sizes(n_cells, settings["batch_size"]))
-    return max(settings["epochs"], math.ceil(settings["min_updates"] / updates))
+    updates = len(batch_sizes(n_cells, params["batch_size"]))
+    return max(params["epochs"], math.ceil(params["min_updates"] / updates))
 
 
 def n_held(n_updates: int) -> int:
@@ -60,18 +61,16 @@ class Together:
         Is changed in place.
     weights
         `prox.l1_weights`, shape (n_genes, n_factors).
-    settings
-        Of `settings.check_settings`.
+    params
+        Of `params.check_params`.
     n_updates
         How many steps a full training has.
     """
 
-    def __init__(self, network: Network, weights: Tensor, settings: dict[str, Any], n_updates: int):
+    def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
         optimizers = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-        self.network, self.weights, self.settings = network, weights, settings
-        self.optimizer = optimizers[settings["optimizer"]](
-            network.parameters(), lr=settings["learning_rate"], fused=True
-        )
+        self.network, self.weights, self.params = network, weights, params
+        self.optimizer = optimizers[params["optimizer"]](network.parameters(), lr=params["learning_rate"], fused=True)
 
     def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
         """One update on one mini-batch.
@@ -82,13 +81,13 @@ class Together:
             The two terms of F on the batch before the step, not attached to the graph, shape (2,).
         """
         scores, fitted = self.network(expression, covariates)
-        terms = smooth_terms(expression, fitted, scores, self.settings["lambda0"])
+        terms = smooth_terms(expression, fitted, scores, self.params["lambda0"])
         self.optimizer.zero_grad()
         terms.sum().backward()
         self.optimizer.step()
         with torch.no_grad():
-            W, eta = self.network.loadings, self.settings["learning_rate"]
-            W.copy_(proximal_operator(W, self.weights, self.settings["lambda3"], eta))
+            W, eta = self.network.loadings, self.params["learning_rate"]
+            W.copy_(proximal_operator(W, self.weights, self.params["lambda3"], eta))
         return terms.detach()
 
 
@@ -108,11 +107,11 @@ class Alternating:
     Takes and does what `Together` does.
     """
 
-    def __init__(self, network: Network, weights: Tensor, settings: dict[str, Any], n_updates: int):
-        self.network, self.weights, self.settings = network, weights, settings
+    def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
+        self.network, self.weights, self.params = network, weights, params
         self.n_updates, self.done, self.held = n_updates, 0, n_held(n_updates)
         others = [p for p in network.parameters() if p is not network.loadings]
-        eta = settings["learning_rate"]
+        eta = params["learning_rate"]
         self.optimizer = torch.optim.Adam(others, lr=eta, fused=True)
         up = max(1, round(WARM_UP * n_updates))
         rise = LinearLR(self.optimizer, start_factor=1e-3, total_iters=up)
@@ -124,12 +123,12 @@ class Alternating:
         W = self.network.loadings.detach()
         scores = self.network.encoder(expression)
         target = expression if covariates is None else expression - self.network.covariates(covariates)
-        terms = gram_terms(target, scores, W, self.settings["lambda0"])
+        terms = gram_terms(target, scores, W, self.params["lambda0"])
         self.optimizer.zero_grad()
         terms.sum().backward()
         if self.done >= self.held:
             strength = min(1, (self.done - self.held) / (RAMP * self.n_updates - self.held))
-            W.copy_(self.descend(W, scores.detach(), target.detach(), strength * self.settings["lambda3"]))
+            W.copy_(self.descend(W, scores.detach(), target.detach(), strength * self.params["lambda3"]))
         self.optimizer.step()
         self.schedule.step()
         self.done += 1
@@ -155,8 +154,8 @@ def train(
     cells: Cells,
     weights: Tensor,
     outside: Tensor,
-    settings: dict[str, Any],
-    budget: clock.Budget,
+    params: dict[str, Any],
+    budget: Budget,
     watch: Callable[[], None] | None = None,
 ) -> Outcome:
     """Train ``network`` in place.
@@ -169,8 +168,8 @@ def train(
         `prox.l1_weights`, shape (n_genes, n_factors).
     outside
         True for annotated loadings outside their gene set, bool, shape (n_genes, n_sets).
-    settings
-        Of `settings.check_settings`.
+    params
+        Of `params.check_params`.
     budget
         Asked after every batch; when it is spent training ends and the network stays as it is.
     watch
@@ -185,18 +184,18 @@ def train(
         zero) and, with early stopping, ``evaluated`` (eq. 3 on all cells in evaluation mode).
     """
     outcome = Outcome()
-    patience, epochs = settings["patience"], n_epochs(len(cells), settings)
-    n_updates = epochs * len(batch_sizes(len(cells), settings["batch_size"]))
-    updates = UPDATES[settings["optimizer"]](network, weights, settings, n_updates)
+    patience, epochs = params["patience"], n_epochs(len(cells), params)
+    n_updates = epochs * len(batch_sizes(len(cells), params["batch_size"]))
+    updates = UPDATES[params["optimizer"]](network, weights, params, n_updates)
     kept, best, stale = _snapshot(network), float("inf"), 0
     began = time.perf_counter()
-    with clock.bar(epochs, "training", "epoch") as progress:
+    with bar(epochs, "training", "epoch") as progress:
         for epoch in range(1, epochs + 1):
-            smooth, complete = _epoch(network, updates, cells, settings["batch_size"], budget)
+            smooth, complete = _epoch(network, updates, cells, params["batch_size"], budget)
             if watch is not None:
                 watch()
             row = {"epoch": epoch, "seconds": time.perf_counter() - began}
-            row |= objective(smooth, network.loadings, weights, settings["lambda3"]) | _sparsity(network, outside)
+            row |= objective(smooth, network.loadings, weights, params["lambda3"]) | _sparsity(network, outside)
             outcome.history.append(row)
             if not _finite(row, network):
                 outcome.status = "diverged"
@@ -204,8 +203,8 @@ def train(
                 break
             outcome.epochs += complete
             if patience:
-                row["evaluated"] = evaluate(network, cells.blocks(), weights, settings)["objective"]
-                stale = 0 if row["evaluated"] < best * (1 - settings["tolerance"]) else stale + 1
+                row["evaluated"] = evaluate(network, cells.blocks(), weights, params)["objective"]
+                stale = 0 if row["evaluated"] < best * (1 - params["tolerance"]) else stale + 1
             if not patience or row["evaluated"] < best:
                 kept, best = _snapshot(network), row.get("evaluated", best)
             progress.set_postfix_str(_line(row), refresh=False)
@@ -227,7 +226,7 @@ def train(
 
 
 def _epoch(
-    network: Network, updates: Together | Alternating, cells: Cells, batch_size: int, budget: clock.Budget
+    network: Network, updates: Together | Alternating, cells: Cells, batch_size: int, budget: Budget
 ) -> tuple[Tensor, bool]:
     """One pass over all cells: the two terms of F, means over the cells seen, and whether all of them were."""
     network.train()

@@ -1,0 +1,216 @@
+"""The config: checked, its defaults filled in, its names resolved, before anything runs.
+
+The schema (``workflow/schemas/config.schema.yaml``) is the single source of keys, defaults and their documentation.
+What a schema cannot express is checked here: names that refer to other entries, and parameters of methods, metrics,
+readers and figures. Every mistake is a `UserError` of one line: file, key, remedy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import registry
+from ..contracts.errors import UserError
+from ..contracts.prepared import HELD_OUT
+from ..registry import refer
+from . import claims, figures, schema
+from .plan import RAW_KEYS, planned_runs
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any]:
+    """Return the config with every default filled in and every name checked.
+
+    Parameters
+    ----------
+    config
+        As read from YAML; it is not changed.
+    where
+        Name of the file, for messages.
+
+    Returns
+    -------
+    dict
+        As the schema says, with these additions. For each dataset: ``raw`` and ``group``, the datasets whose raw.h5ad
+        and whose folder of downloads it shares; ``gene_sets`` as a list, with their ``prefixes``; ``missing`` samples.
+        ``budget`` and ``timeout`` in seconds. Parameters of readers, methods, metrics and figures complete, so that
+        they say how a model is trained. ``planned``: every run as [dataset, method, seed]. ``left_out``: a line for each
+        figure that shows less than it names. ``other_claims``: ids of the claims about datasets that are not run.
+
+    Raises
+    ------
+    UserError
+        For the first mistake found.
+    """
+    config = schema.plain(config, where)
+    rules = schema.read("config")
+    schema.check(config, rules, where)
+    config["datasets"], shared = inherit(config["datasets"], f"{where}: datasets")
+    config = schema.fill(config, rules)
+    check_groups(config, where)
+    for name, dataset in config["datasets"].items():
+        dataset.update(shared[name])
+        dataset["title"] = dataset["title"] or name
+        resolve_dataset(dataset, config, f"{where}: datasets.{name}")
+    check_files(config["datasets"], f"{where}: datasets")
+    for name, method in config["methods"].items():
+        resolve_method(method, f"{where}: methods.{name}")
+    for name, params in config["metrics"].items():
+        spec = load_spec("metric", name, f"{where}: metrics.{name}")
+        config["metrics"][name] = registry.resolve(spec, params, f"{where}: metrics.{name}")
+    for name, dataset in config["datasets"].items():
+        for method, params in dataset["params"].items():
+            at = f"{where}: datasets.{name}.params.{method}"
+            refer(method, config["methods"], at)
+            entry = config["methods"][method]
+            dataset["params"][method] = registry.method_params(entry["use"], {**entry["given"], **params}, at)
+    for i, entry in enumerate(config["runs"]):
+        for key in ("datasets", "methods"):
+            for name in entry[key]:
+                refer(name, config[key], f"{where}: runs[{i}].{key}")
+    runs = planned_runs(config)
+    config["planned"] = [list(run) for run in runs]
+    resolve_report(config, runs, where)
+    listed = claims.read(config["claims"])["claims"] if config["claims"] else []
+    datasets = {dataset for dataset, _, _ in runs}
+    config["other_claims"] = [c["id"] for c in listed if not datasets & {c["dataset"], c["stand_in"]}]
+    terms = {claim["id"]: claim["terms"] for claim in listed}
+    config["figures"], config["left_out"] = figures.resolve(config, runs, terms, f"{where}: figures")
+    return config
+
+
+def load_spec(kind: str, name: str, where: str) -> Any:
+    """Return the SPEC of a method, metric or reader; a mistake is reported with ``where``."""
+    try:
+        return registry.load(kind, name).SPEC
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """Complete the entries that have ``from``; return them, and the ``group`` and ``raw`` of each."""
+    entries: dict[str, Any] = {}
+    shared: dict[str, dict[str, str]] = {}
+
+    def complete(name: str, chain: tuple[str, ...]) -> None:
+        if name in chain:
+            raise UserError(f"{where}.{name}.from: {' -> '.join((*chain, name))} is a circle; remove one of its links")
+        if name in entries:
+            return
+        entry, parent = datasets[name], datasets[name].get("from")
+        entries[name], shared[name] = entry, {"group": name, "raw": name}
+        if parent is not None:
+            refer(parent, datasets, f"{where}.{name}.from")
+            complete(parent, (*chain, name))
+            entries[name] = {**entries[parent], **entry}
+            shared[name] = {
+                "group": shared[parent]["group"],
+                "raw": name if any(key in entry for key in RAW_KEYS) else shared[parent]["raw"],
+            }
+
+    for name in datasets:
+        complete(name, ())
+    return {name: entries[name] for name in datasets}, shared
+
+
+def resolve_dataset(dataset: dict[str, Any], config: dict[str, Any], where: str) -> None:
+    """Complete one dataset in place."""
+    spec = load_spec("reader", dataset["reader"], f"{where}.reader")
+    given = {"unpacked": config["limits"]["unpacked"]} if "unpacked" in spec.params else {}
+    dataset["options"] = registry.resolve(spec, given | dataset["options"], f"{where}.options")
+    leave_out(dataset, where)
+    collections = dataset["gene_sets"] or next(iter(config["gene_sets"]))
+    dataset["gene_sets"] = [collections] if isinstance(collections, str) else collections
+    for name in dataset["gene_sets"]:
+        refer(name, config["gene_sets"], f"{where}.gene_sets")
+    entries = [config["gene_sets"][name] for name in dataset["gene_sets"]]
+    dataset["prefixes"] = [entry["prefix"] for entry in entries]
+    for key in ("min_genes", "max_genes"):
+        dataset[key] = entries[0][key] if dataset[key] is None else dataset[key]
+    if dataset["symbols"] == "orthologs":
+        dataset["orthologs"] = dataset["orthologs"] or next(iter(config["orthologs"]), "")
+        refer(dataset["orthologs"], config["orthologs"], f"{where}.orthologs")
+    if HELD_OUT in dataset["labels"]:
+        raise UserError(f"{where}.labels.{HELD_OUT}: this name is reserved for held-out cells; rename the label")
+    labels = {key: dataset[key] for key in ("zeroed_by", "donor")}
+    labels["contrast.label"] = dataset.get("contrast", {}).get("label")
+    labels["hold_out.label"] = (dataset["hold_out"] or {}).get("label")
+    for key, label in labels.items():
+        if label:
+            refer(label, dataset["labels"], f"{where}.{key}")
+
+
+def leave_out(dataset: dict[str, Any], where: str) -> None:
+    """Take the samples in ``without`` out of ``options.samples``, and the files that only they need."""
+    samples = dataset["options"].get("samples", {})
+    for sample, keys in samples.items():
+        if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+            raise UserError(f"{where}.options.samples.{sample}: should name keys of files ({{h5: <key>}}), not {keys}")
+    dataset["missing"] = [str(sample) for sample in dataset["without"]]
+    for sample in dataset["missing"]:
+        refer(sample, samples, f"{where}.without")
+    if not dataset["missing"]:
+        return
+    kept = {sample: keys for sample, keys in samples.items() if sample not in dataset["missing"]}
+    if not kept:
+        raise UserError(f"{where}.without: no sample is left; take at least one of {', '.join(samples)} out of it")
+    unused = {key for keys in samples.values() for key in keys.values()}
+    unused -= {key for keys in kept.values() for key in keys.values()}
+    dataset["options"] = {**dataset["options"], "samples": kept}
+    dataset["files"] = {key: file for key, file in dataset["files"].items() if key not in unused}
+
+
+def resolve_method(method: dict[str, Any], where: str) -> None:
+    """Complete one method in place; ``given`` keeps the parameters that the config gives."""
+    spec = load_spec("method", method["use"], f"{where}.use")
+    method["given"] = method["params"]
+    method["params"] = registry.method_params(method["use"], method["given"], f"{where}.params")
+    method["title"] = method["title"] or spec.title
+    method["threads"] = method["threads"] or spec.threads
+    method["budget"], method["timeout"] = seconds(method["budget"]), seconds(method["timeout"])
+
+
+def resolve_report(config: dict[str, Any], runs: list[tuple[str, str, int]], where: str) -> None:
+    """Complete the section ``report`` and check the names in it."""
+    report = config["report"]
+    report["reference"] = report["reference"] or config["runs"][0]["methods"][0]
+    refer(report["reference"], {method for _, method, _ in runs}, f"{where}: report.reference")
+    for dataset, minutes in report["paper_minutes"].items():
+        refer(dataset, config["datasets"], f"{where}: report.paper_minutes")
+        for method in minutes:
+            refer(method, config["methods"], f"{where}: report.paper_minutes.{dataset}")
+    if config["describe"]:
+        refer(config["describe"], config["datasets"], "check-dataset NAME")
+
+
+def check_groups(config: dict[str, Any], where: str) -> None:
+    """Raise a `UserError` if two groups of files would share a folder, or a file of gene sets has no hash."""
+    kinds: dict[str, str] = {}
+    for kind in ("datasets", "gene_sets", "orthologs"):  # each name is a folder below resources/
+        for name in config[kind]:
+            if name in kinds:
+                raise UserError(f"{where}: {kind}.{name}: {kinds[name]} has this name too; rename one of them")
+            kinds[name] = kind
+    for kind in ("gene_sets", "orthologs"):
+        for name, entry in config[kind].items():
+            if not entry["file"]["sha256"]:
+                raise UserError(f"{where}: {kind}.{name}.file: the key 'sha256' is missing; sha256sum prints it")
+
+
+def check_files(datasets: dict[str, Any], where: str) -> None:
+    """Raise a `UserError` if two files would have one path: datasets made ``from`` one another share a folder."""
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    for name, dataset in datasets.items():
+        for key, file in dataset["files"].items():
+            at = f"{where}.{name}.files.{key}"
+            first, sha256 = seen.setdefault((dataset["group"], file["name"]), (at, file["sha256"]))
+            if sha256 != file["sha256"]:
+                raise UserError(f"{at}: {first} has this name and another sha256; rename one of the files")
+
+
+def seconds(duration: float | str | None) -> float | None:
+    """Return the seconds of ``90``, ``"90s"``, ``"1.5m"``, ``"2h"`` or ``"3d"`` (``None`` stays ``None``)."""
+    if isinstance(duration, str):
+        return float(duration[:-1]) * SECONDS[duration[-1]]
+    return duration

@@ -1,0 +1,61 @@
+"""The errors that a user sees as one line, and how lack of disk or memory is recognised."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+
+class UserError(Exception):
+    """A mistake that the user can correct. Its text is one line: the file, the key, the remedy."""
+
+
+class ContractError(Exception):
+    """A file between two rules breaks its contract: a bug of factorbench or of a method, not of the user."""
+
+
+class OutOfResources(Exception):
+    """The machine has no disk space or memory left. Its text is one line: the file or job, the remedy."""
+
+
+REMEDIES = {
+    "no space left on the disk: free some": ((errno.ENOSPC, errno.EDQUOT), ("No space left on device", "Disk quota")),
+    "out of memory: give it more, or less to do": ((errno.ENOMEM,), ("allocate memory", "out of memory", "bad_alloc")),
+}
+"""Remedy -> the error numbers and the phrases by which libraries report that disk or memory ran out."""
+
+
+def out_of_resources(error: BaseException, what: str) -> OutOfResources | None:
+    """Return the one-line error if ``error``, or an error that caused it, is a lack of disk or memory.
+
+    Parameters
+    ----------
+    error
+        Any exception.
+    what
+        The file or job it happened to.
+
+    Returns
+    -------
+    OutOfResources or None
+        ``None``: the error is of another kind.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OutOfResources):
+            return cause
+        for remedy, (numbers, phrases) in REMEDIES.items():
+            number = errno.ENOMEM if isinstance(cause, MemoryError) else getattr(cause, "errno", None)
+            if number in numbers or any(phrase in str(cause) for phrase in phrases):
+                return OutOfResources(f"{what}: {remedy}, and run the same command again")
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def report_once() -> None:
+    """Suppress further reports of a lack of disk or memory, which was already reported in one line.
+
+    HDF5 raises the error again, with a traceback, for every object it has open in the file.
+    """
+    sys.excepthook = lambda kind, error, trace: out_of_resources(error, "") or sys.__excepthook__(kind, error, trace)
+    sys.unraisablehook = lambda event: out_of_resources(event.exc_value, "") or sys.__unraisablehook__(event)

@@ -1,0 +1,48 @@
+"""A model as two files in a folder: its tensors (safetensors) and all else (json). Never pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..contracts.errors import UserError
+from ..contracts.files import atomic, read_json, write_json
+
+TENSORS, RECORD = "model.safetensors", "model.json"
+FORMAT, VERSION = "factorbench interpretable autoencoder", 1
+
+
+def write_model(folder: str | Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write ``tensors`` and last ``record``, each whole or not at all."""
+    folder = Path(folder)
+    with atomic(folder / TENSORS) as part:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part)
+    write_json(folder / RECORD, {"format": FORMAT, "version": VERSION, **record})
+
+
+def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `write_model` wrote.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, truncated or of another format or version.
+    """
+    path = Path(folder) / RECORD
+    try:
+        record = read_json(path)
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise UserError(f"{path}: this is no saved autoencoder")
+        if record["version"] != VERSION:
+            raise UserError(f"{path}: format version {record['version']}, this program reads {VERSION}; fit again")
+        path = Path(folder) / TENSORS
+        return record, load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found; a saved model is a folder with {RECORD} and {TENSORS}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        raise UserError(f"{path}: truncated or damaged ({error}); save the model again") from error

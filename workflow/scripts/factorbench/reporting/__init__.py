@@ -1,0 +1,1 @@
+"""What people read: claims and their verdicts, figures, the report, the summary on the terminal."""

@@ -1,0 +1,1 @@
+"""The claims of a publication, tested against the tables."""
