@@ -34,7 +34,7 @@ $(VENV)/.%: envs/%.txt $(VENV)/.factorbench
 run: $(VENV)/.factorbench $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm) ## the benchmark: data, runs, tables, figures, results/report.html
 	@$(BIN)/snakemake ready $(OPTIONS)
 	@$(BIN)/snakemake all $(OPTIONS)
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.summary results
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.reporting.terminal results
 
 paper: PRESET := --configfile workflow/presets/paper.yaml
 paper: run ## the paper in full: three datasets, f-scLVM until it converges; days, a cluster's work
@@ -61,7 +61,7 @@ check-dataset: $(VENV)/.factorbench ## what an entry's data are, before anything
 	@$(BIN)/snakemake check_dataset --forcerun describe $(OPTIONS)
 
 verify: $(VENV)/.factorbench ## hold results/ against results/manifest.json, and every table and figure against its runs
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.verify results
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.results.verify results
 
 test: $(VENV)/.test ## the tests, fast ones first
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/bad_data -n 2 -q

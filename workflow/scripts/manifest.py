@@ -5,7 +5,6 @@ from factorbench.contracts.files import read_json, write_json
 from factorbench.results.provenance import inputs, manifest
 
 with reporting(snakemake):
-    outputs = [path for part in snakemake.input.values() for path in ([part] if isinstance(part, str) else part)]
     runs = [read_json(path) for path in snakemake.input.runs]
     files = inputs(snakemake.config, dict.fromkeys(run["dataset"] for run in runs))
-    write_json(snakemake.output[0], manifest(snakemake.config, snakemake.params.given, runs, files, outputs))
+    write_json(snakemake.output[0], manifest(snakemake.config, snakemake.params.given, runs, files, snakemake.input))

@@ -100,6 +100,8 @@ class MethodSpec(Spec):
         ``"none"``, ``"optional"`` or ``"required"``.
     control
         Whether it is a control, which a good method should beat.
+    uses_gene_sets
+        Whether its factors have to do with the gene sets of their names.
     projects
         Whether it can score new cells without a new fit (`contracts.factors.Factors.project`).
     warm_up
@@ -115,6 +117,7 @@ class MethodSpec(Spec):
     threads: int = 1
     gpu: str = "none"
     control: bool = False
+    uses_gene_sets: bool = True
     projects: bool = False
     warm_up: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()

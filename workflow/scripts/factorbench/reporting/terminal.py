@@ -1,7 +1,4 @@
-"""What ``make run`` ends with: the most important numbers on the terminal, and where the report is.
-
-``python -m factorbench.summary [results]``
-"""
+"""``python -m factorbench.reporting.terminal [results]``: the most important numbers, at the end of ``make run``."""
 
 from __future__ import annotations
 
@@ -15,35 +12,35 @@ from ..results.runtime import hosts, several_hosts
 
 
 def summary(results: Path) -> str:
-    """A short table of time and best separating factor by dataset and method, the claims, the path of the report."""
+    """Return a table of time and best factor by dataset and method, the claims by verdict, the path of the report."""
     if not (results / "report.html").exists():
         return f"no report yet in {results}"
-    runtime = read_table(results / "tables" / "runtime.tsv")
-    separation = read_table(results / "tables" / "separation.tsv")
+    tables = {path.stem: read_table(path) for path in (results / "tables").glob("*.tsv")}
+    runtime, separation = tables["runtime"], tables["separation"]
     questions = separation.drop_duplicates("dataset")[["dataset", "label"]]
-    best = separation.merge(questions, on=["dataset", "label"])
-    table = runtime.merge(best[["dataset", "method", "factor", "accuracy"]], how="left", on=["dataset", "method"])
-    least = (table["bound"] == "at least").map({True: ">= ", False: ""})
+    best = separation.merge(questions, on=["dataset", "label"]).rename(columns={"factors": "best"})
+    table = runtime.merge(best[["dataset", "method", "best", "accuracy"]], how="left", on=["dataset", "method"])
+    at_least = (table["bound"] == "at least").map({True: ">= ", False: ""})
     several = several_hosts(runtime)
     columns = {
         "dataset": table["dataset"] + " (" + table["cells"].astype(str) + " cells)",
         **({"machine": hosts(table)} if several else {}),
         "method": table["method"],
         "runs": table["statuses"],
-        "seconds": least + table["seconds"].map("{:.1f}".format),
+        "seconds": at_least + table["seconds"].map("{:.1f}".format),
         "ratio": table["ratio"].map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2g}"),
-        "best factor": table["factor"].fillna("").str.slice(0, 44),
         "accuracy": table["accuracy"].map(lambda value: "" if pd.isna(value) else f"{value:.3f}"),
+        "best factor": table["best"].fillna("").map(lambda names: names if len(names) < 60 else names[:57] + "..."),
     }
-    lines = pd.DataFrame(columns).to_string(index=False, justify="left")
+    lines = [pd.DataFrame(columns).to_string(index=False, justify="left"), ""]
     asked = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
-    note = f"best factor: of all factors the one that tells best ({asked}), mean accuracy over seeds"
-    note += f"\nruns were {several}" if several else ""
-    if (results / "tables" / "claims.tsv").exists():
-        claims = read_table(results / "tables" / "claims.tsv")
-        for verdict, names in claims.groupby("verdict", sort=False)["claim"]:
-            note += f"\nclaims {verdict}: {', '.join(names)}"
-    return f"{lines}\n\n{note}\nreport: {(results / 'report.html').resolve()}"
+    lines.append(f"best factor: the one of all factors that separates best ({asked}), chosen in every seed; mean accuracy")
+    if several:
+        lines.append(f"runs were {several}")
+    if "claims" in tables:
+        for verdict, claims in tables["claims"].groupby("verdict", sort=False)["claim"]:
+            lines.append(f"claims {verdict}: {', '.join(claims)}")
+    return "\n".join([*lines, f"report: {(results / 'report.html').resolve()}"])
 
 
 if __name__ == "__main__":
