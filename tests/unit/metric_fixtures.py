@@ -31,6 +31,7 @@ def prepared(n_cells=120, n_genes=12, seed=0, contrast=True, labels=None):
             "labels": {label: label for label in labels},
             "contrast": {"label": "condition", "positive": "stimulated", "negative": "control"} if contrast else None,
             "inputs": {},
+            "hold_out": None,
             "cells": {"raw": n_cells + 5, "with counts": n_cells},
             "genes": {"raw": 40, "in a kept gene set": n_genes},
             "sets": {"in the collection": 9, "kept": 3, "dropped": {"D": 1}},
@@ -68,10 +69,14 @@ def factors(data, seed=0, off=(), offset=True):
     )
 
 
+USES = {"ae": "interpretable_ae", "slow": "fsclvm", "slow_reassociated": "fsclvm_reassociated"}
+"""Implementations of the toy methods; the others have the name of theirs."""
+
+
 def run(dataset="toy", method="ae", seed=0, status="ok", seconds=2.0, **other):
     """A run.json."""
     record = {
-        **{"dataset": dataset, "method": method, "use": method, "seed": seed, "params": {}, "status": status},
+        **{"dataset": dataset, "method": method, "use": USES.get(method, method), "seed": seed, "params": {}, "status": status},
         **{"reason": "" if status == "ok" else f"because of {status}", "converged": None, "iterations": 30},
         **{"fit_seconds": seconds, "start_seconds": None, "budget_seconds": None, "timeout_seconds": None},
         **{"n_cells": 120, "n_genes": 12},
@@ -103,12 +108,12 @@ def config():
         "contrast": {"label": "condition", "positive": "stimulated", "negative": "control"},
     }
     titles = {"ae": "Interpretable AE", "slow": "Slow model", "gene_set_mean": "Gene-set mean", "pca": "PCA"}
-    uses = {"ae": "interpretable_ae", "slow": "fsclvm"}
     return {
         "datasets": {"toy": toy, "small": {**toy, "title": "Fewer toy cells", "n_cells": 50}},
         "gene_sets": {"sets": {"title": "Toy sets", "citation": "", "doi": "", "licence": "CC BY 4.0"}},
-        "methods": {name: {"title": t, "use": uses.get(name, name), "params": {}} for name, t in titles.items()},
+        "methods": {name: {"title": t, "use": USES.get(name, name), "params": {}} for name, t in titles.items()},
         "figures": {},
         "report": {"title": "Which model?", "reference": "ae", "top": 10},
         "left_out": ["figure x: not drawn"],
+        "other_claims": [],
     }

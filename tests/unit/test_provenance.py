@@ -1,4 +1,4 @@
-"""The manifest: what it tells of files, packages and machines; and how results are held against it."""
+"""The manifest: files, packages and machines; and how results are checked against it."""
 
 import gzip
 import importlib.metadata
@@ -9,6 +9,7 @@ import pytest
 from factorbench.contracts.errors import UserError
 from factorbench.contracts.files import write_json
 from factorbench.contracts.scores import SCORE_COLUMNS
+from factorbench.data import sources
 from factorbench.results import provenance, verify
 from factorbench.results.runtime import runs_table, runtime_table
 
@@ -16,7 +17,7 @@ from tests.unit import metric_fixtures as toy
 
 FILES = {"results/b.tsv": "b", "results/a.tsv": "a", "results/model/x.json": "x", "results/model/.hidden": "h"}
 OF_A = {"bytes": 1, "sha256": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"}
-"""As ``sha256sum`` says of a file that holds the letter a."""
+"""The output of ``sha256sum`` for a file that holds the letter a."""
 RUNS = [
     toy.run(seed=0, started="2020-01-01T10:00:00+00:00", seconds=30.0),
     toy.run(seed=1, started="2020-01-01T09:00:00+00:00", seconds=7200.0),
@@ -41,13 +42,13 @@ def manifest(runs=RUNS, outputs=("results/model", "results/b.tsv", "results/a.ts
     return provenance.manifest({"a": 1}, {"a": 0}, runs, [], outputs)
 
 
-def test_files_are_told_in_order_with_their_size_and_hash(here):
+def test_files_are_listed_in_order_with_size_and_hash(here):
     outputs = manifest()["outputs"]
     assert list(outputs) == ["results/a.tsv", "results/b.tsv", "results/model/x.json"]
     assert outputs["results/a.tsv"] == OF_A
 
 
-def test_paths_are_relative_wherever_they_are_said_from(here):
+def test_paths_are_relative(here):
     assert list(provenance.hashed([here / "results/a.tsv"])) == ["results/a.tsv"]
 
 
@@ -57,7 +58,7 @@ def test_the_same_files_and_runs_give_the_same_manifest(here):
     assert (here / "one.json").read_bytes() == (here / "two.json").read_bytes()
 
 
-def test_every_package_is_told(here):
+def test_every_package_is_listed(here):
     record = manifest()
     assert record["python"] == platform.python_version()
     for name in ("numpy", "torch", "snakemake", "pytest"):
@@ -66,17 +67,18 @@ def test_every_package_is_told(here):
     assert set(record["packages"]) == {found.metadata["Name"] for found in importlib.metadata.distributions()}
 
 
-def test_runs_are_told_by_machine_and_commit_from_the_first_to_the_last(here):
-    told = manifest()["runs"]
-    assert (told["number"], told["start"], told["end"]) == (3, "2020-01-01T09:00:00+00:00", "2020-01-01T11:00:00+00:00")
-    assert told["machines"] == [
+def test_runs_are_counted_by_machine_and_commit(here):
+    runs = manifest()["runs"]
+    assert (runs["number"], runs["start"], runs["end"]) == (3, "2020-01-01T09:00:00+00:00", "2020-01-01T11:00:00+00:00")
+    assert runs["machines"] == [
         {"host": "", "processor": "Quick 1", "git_commit": None, "git_dirty": None, "runs": 1},
         {"host": "node", "processor": "Quick 1", "git_commit": "a" * 40, "git_dirty": True, "runs": 2},
     ]
 
 
-def test_inputs_are_downloads_that_are_there_claims_and_gene_sets_of_the_project(here, monkeypatch):
-    monkeypatch.setattr("factorbench.pins.ROOT", here)
+def test_inputs_are_downloads_gene_sets_of_the_project_and_claims(here, monkeypatch):
+    monkeypatch.setattr(provenance, "PROJECT", here)
+    monkeypatch.setattr(sources, "PROJECT", here)
     sets = {
         "mine": {"file": {"name": "mine.gmt", "sources": ["sets/mine.gmt", "https://example.org/mine.gmt"]}},
         "unused": {"file": {"name": "unused.gmt", "sources": ["sets/unused.gmt"]}},
@@ -102,18 +104,18 @@ def test_timings_are_columns_of_their_tables():
 # -------------------------------------------------------------------------------------------------------------- verify
 
 
-def test_changed_and_missing_files_are_told_a_line_each(here):
+def test_changed_and_missing_files_have_a_line_each(here):
     record = manifest()
     assert verify.changed(record, here) == []
     (here / "results/a.tsv").write_text("c")
     shutil.rmtree(here / "results/model")
     assert verify.changed(record, here) == [
-        "results/a.tsv: is not the file that the manifest was made with",
+        "results/a.tsv: is not the file that the manifest lists",
         "results/model/x.json: is missing",
     ]
 
 
-def test_files_nobody_made_and_another_commit_and_package_are_noted(here):
+def test_unlisted_files_another_commit_and_other_packages_are_noted(here):
     record = manifest()
     record["packages"] |= {"numpy": "0.1"}
     record["git"] = {"commit": "b" * 40, "dirty": False}
@@ -121,11 +123,11 @@ def test_files_nobody_made_and_another_commit_and_package_are_noted(here):
     first, second, third = verify.notes(record, here / "results")
     assert first == "results/tables/mine.tsv: is not in the manifest"
     assert f"by commit {'b' * 40}" in second
-    assert third == f"packages were others then: numpy 0.1 -> {importlib.metadata.version('numpy')}"
+    assert third == f"packages have changed since: numpy 0.1 -> {importlib.metadata.version('numpy')}"
 
 
 def twins(tmp_path, changes):
-    """What `verify.differing` says of results that are those made again but for ``changes`` (None: not there)."""
+    """Return what `verify.differing` says of results that differ from those made again by ``changes`` (None: missing)."""
     files = {"results/tables/a.tsv": "1.5", "results/figures/a.png": "png", "results/runs/x/run.json": "{}"}
     again, mine = fill(tmp_path / "again", files), fill(tmp_path / "mine", files)
     for path, text in changes.items():
@@ -140,43 +142,42 @@ def twins(tmp_path, changes):
     ("changes", "lines"),
     [
         ({}, []),
-        ({"results/tables/a.tsv": "1.6"}, ["results/tables/a.tsv: is not what these runs give"]),
-        ({"results/figures/a.png": "pgn"}, ["results/figures/a.png: is not what these runs give"]),
+        ({"results/tables/a.tsv": "1.6"}, ["results/tables/a.tsv: differs from what these runs give"]),
+        ({"results/figures/a.png": "pgn"}, ["results/figures/a.png: differs from what these runs give"]),
         ({"results/tables/a.tsv": None}, ["results/tables/a.tsv: is missing, although these runs give it"]),
-        ({"results/tables/b.tsv": "0"}, ["results/tables/b.tsv: nothing makes it from these runs"]),
-        ({"results/runs/x/run.json": "changed"}, []),  # that is for the hashes to say
+        ({"results/tables/b.tsv": "0"}, ["results/tables/b.tsv: these runs do not give this file"]),
+        ({"results/runs/x/run.json": "changed"}, []),  # the hashes find that
     ],
 )
-def test_what_does_not_follow_from_the_runs_is_told(tmp_path, changes, lines):
+def test_files_that_the_runs_do_not_give_are_faults(tmp_path, changes, lines):
     assert twins(tmp_path, changes) == lines
 
 
-def test_a_compressed_table_is_what_it_holds(tmp_path):
+def test_compressed_tables_are_compared_by_content(tmp_path):
     for name, moment in (("a", 0), ("b", 1)):
         (tmp_path / f"{name}.tsv.gz").write_bytes(gzip.compress(b"cell\tx\n", mtime=moment))
     assert (tmp_path / "a.tsv.gz").read_bytes() != (tmp_path / "b.tsv.gz").read_bytes()
     assert verify.content(tmp_path / "a.tsv.gz") == verify.content(tmp_path / "b.tsv.gz") == b"cell\tx\n"
 
 
-def test_without_a_manifest_there_is_one_line(tmp_path, capsys):
+def test_a_missing_manifest_is_one_line(tmp_path, capsys):
     assert verify.main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err.splitlines() == [
-        f"error: {tmp_path}: there is no provenance.json; snakemake makes it, last of all"
-    ]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}: there is no manifest.json")
 
 
 @pytest.mark.parametrize(("faults", "code"), [([], 0), (["a: is missing", "b: is missing"], 1)])
-def test_the_exit_status_says_whether_all_is_well(tmp_path, capsys, monkeypatch, faults, code):
+def test_the_exit_status_tells_whether_there_are_faults(tmp_path, capsys, monkeypatch, faults, code):
     monkeypatch.setattr(verify, "verify", lambda results: (faults, ["a note"], "all is well"))
     assert verify.main([str(tmp_path)]) == code
     lines = ["note: a note", *(f"wrong: {fault}" for fault in faults)]
     assert capsys.readouterr().out.splitlines() == [*lines, "verify: 2 faults" if faults else "verify: all is well"]
 
 
-def test_what_cannot_be_made_again_is_one_error_line(tmp_path):
+def test_tables_that_cannot_be_made_again_are_one_error_line(tmp_path):
     given = {"datasets": {}, "nonsense": 1}
     fill(tmp_path, {"results/data/x": "", "results/runs/x": ""})
     (tmp_path / "again").mkdir()
     record = {"given": given, "config": {"datasets": {}}}
-    with pytest.raises(UserError, match="cannot be made again from these runs"):
+    with pytest.raises(UserError, match="could not be made again from these runs"):
         verify.make_again(record, tmp_path, tmp_path / "again")

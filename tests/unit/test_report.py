@@ -1,9 +1,8 @@
-"""The page: what it says follows from the tables, nothing in it can break it, and it needs nothing from outside."""
+"""The report: its numbers are those of the tables, nothing in the data can break it, it needs nothing from outside."""
 
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import jinja2
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 from factorbench.contracts.factors import no_factors
 from factorbench.contracts.files import read_table, write_table
-from factorbench.contracts.prepared import prepared_record, write_prepared
+from factorbench.contracts.prepared import prepared_record, read_record, write_prepared
 from factorbench.contracts.scores import SCORE_COLUMNS
 from factorbench.metrics import relevance, separation
 from factorbench.reporting import facts, numbers, page, terminal
@@ -24,23 +23,26 @@ from factorbench.results.separation import separation_table
 
 from tests.unit import metric_fixtures as toy
 
-TEMPLATE = Path(page.__file__).parents[2] / "report" / "report.html.j2"
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
+ASKED = "condition=stimulated"
 
 
 class Page(HTMLParser):
-    """Tags of a page, checked to be closed in order, and its text."""
+    """A page whose tags are checked to close in order: its links, its text, and the text of each section by id."""
 
     VOID = ("meta", "img", "br", "wbr")
 
     def __init__(self, html):
         super().__init__()
-        self.open, self.links, self.words = [], [], []
+        self.open, self.links, self.words, self.section, self.sections = [], [], [], "", {}
         self.feed(html)
         assert not self.open
+        self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attributes):
         self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag == "section":
+            self.section = dict(attributes)["id"]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -50,15 +52,13 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open[-1:] not in (["script"], ["style"]):
             self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
+            text = f"{self.sections.get(self.section, '')} {data}"
+            self.sections[self.section] = " ".join(text.split())
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Three seeds of ae and of slow (one killed) on toy, scored for real."""
+    """Folder, runs and scores: three seeds of ae and of slow (one timed out) on toy data, scored for real."""
     folder = tmp_path_factory.mktemp("results")
     data, scores, runs = toy.prepared(), [], []
     for method in ("ae", "slow"):
@@ -83,17 +83,17 @@ def world(tmp_path_factory):
 def compared():
     """One row of a paired comparison."""
     row = dict.fromkeys(comparison.COLUMNS, np.nan)
-    row |= {"dataset": "toy", "label": "condition=stimulated", "factor": "A", "method": "slow", "reference": "ae"}
+    row |= {"dataset": "toy", "label": ASKED, "factor": "A", "method": "slow", "reference": "ae"}
     row |= {"accuracy": 0.5, "reference_accuracy": 0.75, "difference": -0.25, "lower": -0.5, "upper": 0.0, "seeds": 3}
     return pd.DataFrame([row | {"p": 0.0012, "p_corrected": 0.0034}])
 
 
-def page(world, tmp_path, config=None, keep=lambda run: True, **more):
+def render(world, tmp_path, config=None, keep=lambda run: True, **more):
+    """The html of the report, and the tables it was made from, read back from files."""
     folder, runs, scores = world
     config = config or toy.config()
-    config["figures"] = {
-        "figure2": {"kind": "accuracy", "terms": ["GONE", "A"], "title": "Which <factor>?", "caption": "Dots & lines"}
-    }
+    figure = {"kind": "accuracy", "terms": ["GONE", "A"], "title": "Which <factor>?", "caption": "Dots & lines"}
+    config["figures"] = {"figure2": figure}
     runs = runs_table([run for run in runs if keep(run)])
     scores = pd.concat(scores, ignore_index=True)
     results = {
@@ -110,67 +110,66 @@ def page(world, tmp_path, config=None, keep=lambda run: True, **more):
     for name, table in results.items():
         write_table(tmp_path / f"{name}.tsv", table)
     results = {name: read_table(tmp_path / f"{name}.tsv") for name in results}
-    records = {"toy": page.read_record(folder / "prepared.h5ad")}
-    context = page.context(config, results, records, {"figure2": folder / "figure2.svg"})
-    return page.render(TEMPLATE, context), results
+    records = {"toy": read_record(folder / "prepared.h5ad")}
+    return page.render(page.context(config, results, records, {"figure2": folder / "figure2.svg"})), results
 
 
 def test_the_record_is_read_without_the_cells(world):
-    assert page.read_record(world[0] / "prepared.h5ad") == prepared_record(toy.prepared())
+    assert read_record(world[0] / "prepared.h5ad") == prepared_record(toy.prepared())
 
 
 def test_the_page_is_well_formed_and_needs_nothing_from_outside(world, tmp_path):
-    html, _ = page(world, tmp_path)
-    links = Page(html).links
-    assert not [
-        link for link in links if not re.match(r"#|data:image/svg\+xml;base64,|https://doi\.org/|https://", link)
-    ]
+    html, _ = render(world, tmp_path)
+    allowed = r"#|data:image/svg\+xml;base64,|https://doi\.org/|https://"
+    assert all(re.match(allowed, link) for link in Page(html).links)
     assert not re.search(r"<(link|iframe|script[^>]*src)|@import|url\(", html)
-    images = re.findall(r'<img src="([^"]*)"', html)
-    assert len(images) == 1
-    assert images[0].startswith("data:image/svg+xml;base64,")
+    (image,) = re.findall(r'<img src="([^"]*)"', html)
+    assert image.startswith("data:image/svg+xml;base64,")
 
 
-def test_the_first_answers_are_the_numbers_of_the_tables(world, tmp_path):
-    html, results = page(world, tmp_path)
-    text = Page(html).text
-    means = over_seeds(results["scores"]).query("factor == 'A' and label == 'condition=stimulated'")
+def test_the_first_answer_shows_the_numbers_of_the_tables(world, tmp_path):
+    html, results = render(world, tmp_path)
+    text = Page(html).sections["answers"]
+    means = over_seeds(results["scores"]).query("factor == 'A' and label == @ASKED")
     means = means.set_index(["method", "metric", "split"])
     train = means.loc[("ae", "accuracy", "train")]
-    assert f"{100 * train['mean']:.1f} % of cells are put into the right class, stimulated or control" in text
-    assert f"95 % interval {100 * train['lower']:.1f} to {100 * min(train['upper'], 1):.1f} %" in text
-    assert f"{100 * means.loc[('ae', 'accuracy', 'cv'), 'mean']:.1f} % when cross-validated" in text
-    baseline = results["scores"].query("metric == 'baseline' and label == 'condition=stimulated'")["value"].iloc[0]
-    assert f"Guessing the larger class gives {100 * baseline:.1f} %" in text
-    assert (
-        f"Best of the other models: Slow model, {100 * means.loc[('slow', 'accuracy', 'train'), 'mean']:.1f} %" in text
-    )
-    assert " 34× the time of Interpretable AE is what Slow model needs on the same 120 cells and 12 genes" in text
+    baseline = results["scores"].query("metric == 'baseline' and label == @ASKED")["value"].iloc[0]
+    for share in (
+        train["mean"],
+        train["lower"],
+        min(train["upper"], 1),
+        means.loc[("ae", "accuracy", "cv"), "mean"],
+        means.loc[("slow", "accuracy", "train"), "mean"],
+        baseline,
+    ):
+        assert f"{100 * share:.1f} %" in text
+    assert "34×" in text
     assert "≥ 34×" not in text
     assert "1.7 min against 3 s" in text
 
 
-def test_what_did_not_finish_is_named_with_its_reason(world, tmp_path):
-    text = Page(page(world, tmp_path)[0]).text
-    assert "6 runs: 5 finished, 1 did not" in text
-    assert "Toy cells Slow model 2 timeout was killed when its time was up; no result 1.7 min" in text
-    assert "out of <b>time</b>" in text
+def test_unfinished_runs_are_listed_with_their_reason(world, tmp_path):
+    found = Page(render(world, tmp_path)[0])
+    assert "6 runs: 5 finished, 1 did not" in found.text
+    assert "Toy cells Slow model 2 timeout 1.7 min out of <b>time</b>" in found.sections["unfinished"]
+    assert "Figure x: not drawn" in found.sections["unfinished"]
+    finished = Page(render(world, tmp_path, keep=lambda run: run["status"] == "ok")[0])
+    assert "5 runs: every run finished." in finished.text
 
 
-def test_it_says_so_when_every_run_finished(world, tmp_path):
-    text = Page(page(world, tmp_path, keep=lambda run: run["status"] == "ok")[0]).text
-    assert "5 runs: every run finished." in text
-    assert "Nothing: every run finished." in text
-
-
-def test_what_was_compared_on_what(world, tmp_path):
-    text = Page(page(world, tmp_path)[0]).text
-    for said in (
+def test_data_and_methods_are_described(world, tmp_path):
+    text = Page(render(world, tmp_path)[0]).sections["data"]
+    for part in (
         *("120 cells, 12 genes, 3 gene sets, mouse", "125 raw → 120 with counts", "doi:10.1000/toy", "CC BY 4.0"),
-        *("4 genes had counts in one class of condition only", "1 of them are in gene sets", "numpy 2.0"),
-        *("Quick 1, cpu, 1 thread: 6 runs", "factorbench aaaaaaaaaaaa (with local changes)"),
+        *("4 genes had counts", "1 of them", "numpy 2.0", "Quick 1, cpu, 1 thread: 6 runs"),
+        "factorbench aaaaaaaaaaaa (with local changes)",
     ):
-        assert said in text
+        assert part in text
+
+
+def test_parameters_other_than_the_defaults_are_listed():
+    entry = {"use": "interpretable_ae", "title": "AE", "params": {"lambda1": 0.5, "lambda3": 0.57}}
+    assert page.method_facts("ae", entry)["params"] == "lambda1 = 0.5"
 
 
 def test_text_from_data_is_escaped(world, tmp_path):
@@ -178,7 +177,7 @@ def test_text_from_data_is_escaped(world, tmp_path):
     hostile = "<script>alert(1)</script>"
     config["methods"]["ae"]["title"] = config["datasets"]["toy"]["title"] = config["report"]["title"] = hostile
     config["datasets"]["toy"]["doi"] = '"><script>'
-    html, _ = page(world, tmp_path, config)
+    html, _ = render(world, tmp_path, config)
     assert hostile not in html
     assert html.count("<script>") == 1
     assert "Which &lt;factor&gt;?" in html
@@ -186,32 +185,44 @@ def test_text_from_data_is_escaped(world, tmp_path):
     Page(html)
 
 
-def test_methods_that_did_not_meet_a_dataset_are_named():
+def test_methods_that_were_not_run_on_a_dataset_are_named():
     runs = pd.DataFrame({"dataset": ["toy", "toy", "big"], "method": ["ae", "slow", "ae"]})
-    assert facts.absent(runs) == {"toy": [], "big": ["slow"]}
-
-
-def test_what_was_left_out_of_figures_is_said(world, tmp_path):
-    assert "figure x: not drawn" in Page(page(world, tmp_path)[0]).text
+    assert facts.not_run_on(runs) == {"toy": [], "big": ["slow"]}
 
 
 def test_a_dataset_without_a_contrast_has_no_board(world, tmp_path):
     folder, runs, scores = world
-    results = [s[s["label"] != "condition=stimulated"] for s in scores]
-    text = Page(page((folder, runs, results), tmp_path)[0]).text
-    assert "of cells are put into the right class" not in text
-    assert "34×" in text
+    html, _ = render((folder, runs, [s[s["label"] != ASKED] for s in scores]), tmp_path)
+    assert "by one factor" not in Page(html).text
+    assert "34×" in Page(html).sections["answers"]
 
 
-def test_a_name_the_template_lacks_is_an_error(tmp_path):
-    (tmp_path / "t.j2").write_text("{{ nowhere }}")
+def test_a_name_that_the_context_lacks_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "report.html.j2").write_text("{{ nowhere }}")
+    monkeypatch.setattr(page, "TEMPLATES", tmp_path)
     with pytest.raises(jinja2.UndefinedError):
-        page.render(tmp_path / "t.j2", {})
+        page.render({})
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.9401, "94.0 %"), (np.nan, "–"), (None, "–")])
-def test_percent(share, text):
-    assert numbers.percent(share) == text
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        *((numbers.percent, 0.9401, "94.0 %"), (numbers.percent, np.nan, "–"), (numbers.percent, None, "–")),
+        *((numbers.points, -0.0312, "-3.1"), (numbers.times, 0.0174, "0.017×"), (numbers.times, 41.2, "41×")),
+        *((numbers.duration, 0.42, "0.42 s"), (numbers.duration, 250, "4.2 min"), (numbers.duration, 86400, "1.0 d")),
+        *((numbers.duration, None, "–"), (numbers.count, 13576.0, "13,576"), (numbers.decimals, 0.98765, "0.99")),
+    ],
+)
+def test_numbers_as_people_write_them(function, value, text):
+    assert function(value) == text
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "text"),
+    [(26, 41, "26× to 41×"), (26, 26.2, "26×"), (26, np.nan, "at least 26×"), (26, None, "at least 26×")],
+)
+def test_a_range_of_ratios(lower, upper, text):
+    assert numbers.times_range(lower, upper) == text
 
 
 def test_versions_that_differ_between_runs_are_all_named():
@@ -220,89 +231,20 @@ def test_versions_that_differ_between_runs_are_all_named():
     assert json.loads(runs["versions"].iloc[0]) == {"numpy": "2.0"}
 
 
-def claim(**more):
-    row = dict.fromkeys(verdicts.COLUMNS)
-    row |= {"claim": "one", "where": "Figure 1", "says": "A & B differ.", "verdict": "reproduced"}
-    row |= {"taken_as": "a difference above <0>", "why": "claimed above 0", "discussion": "It is so. It was so."}
-    row |= {"dataset": "toy", "missing": None}
-    return row | more
+# ------------------------------------------------------------------------------------------------------- best factors
 
 
-def on(machines, world):
-    """``world`` with the runs of each seed made on another of ``machines``, the second ten times slower."""
+def test_a_method_without_gene_sets_that_separates_as_well_is_put_beside_ours(world, tmp_path):
+    """The warning needs both: our best factor, and that of a method that does not know the gene sets."""
     folder, runs, scores = world
-    return (
-        folder,
-        [
-            {**run, "host": machines[run["seed"] % 2], "fit_seconds": run["fit_seconds"] * 10 ** (run["seed"] % 2)}
-            for run in runs
-        ],
-        scores,
-    )
-
-
-def test_several_machines_are_told_and_never_compared(world, tmp_path):
-    text = Page(page(on(["new", "old"], world), tmp_path)[0]).text
-    assert "Runs of this dataset were made on 2 machines; ratios are within a machine." in text
-    assert "Ratios are to Interpretable AE on the same dataset and machine" in text
-    assert "Interpretable AE old 5 1 ok" in text
-    assert "new: Quick 1, cpu, 1 thread: 4 runs" in text
-    assert "Made on new, old by factorbench" in text
-    # Seeds 0 and 2 are new (2 s and 4 s, 100 s and at least 102 s), seed 1 is old (30 s, 1,010 s): medians of all are
-    # 4 s and at least 102 s.
-    assert "34× the time of Interpretable AE is what Slow model needs" in text
-    assert "(Toy cells) on new: at least 1.7 min against 3 s, medians." in text
-
-
-def test_one_machine_is_not_told_of_as_several(world, tmp_path):
-    text = Page(page(world, tmp_path)[0]).text
-    assert "machines; ratios" not in text
-    assert "on the same dataset, nothing in these tables" in text
-    assert "Made on node by factorbench aaaaaaaaaaaa (with local changes). Config, every package" in text
-
-
-def test_a_page_of_code_without_a_commit_names_none(world, tmp_path):
-    folder, runs, scores = world
-    world = folder, [run | {"git_commit": None, "git_dirty": None} for run in runs], scores
-    assert "Made on node. Config, every package" in Page(page(world, tmp_path)[0]).text
-
-
-def test_the_summary_names_machines_where_there_are_several(world, tmp_path):
-    for machines in (["node", "node"], ["new", "old"]):
-        (tmp_path / "tables").mkdir(exist_ok=True)
-        page(on(machines, world), tmp_path / "tables")
-        (tmp_path / "report.html").touch()
-        said = terminal.summary(tmp_path)
-        assert ("runs were made on 2 machines; ratios are within a machine" in said) == (machines[0] != machines[1])
-        assert ("machine" in said.splitlines()[0]) == (machines[0] != machines[1])
-
-
-def test_claims_that_fail_are_as_plain_as_those_that_hold(world, tmp_path):
-    table = pd.DataFrame(
-        [
-            claim(runs="ae/0, ae/1"),
-            claim(claim="two", verdict="not reproduced", says="It <b>fails</b>."),
-            claim(claim="three", verdict="not tested", missing="S1, S2"),
-        ]
-    )
-    html, _ = page(world, tmp_path, claims=table)
-    text = Page(html).text
-    assert "1 reproduced 1 not reproduced 1 not tested" in text
-    assert "Figure 1 A & B differ. It is so. It was so. Taken as: a difference above <0>. Claimed above 0." in text
-    assert "From runs on Toy cells: ae/0, ae/1." in text
-    assert "It <b>fails</b>." in text
-    assert "Without samples S1, S2, which were not available." in text
-    shown = [html.count(f'<span class="verdict {kind}">{words}</span>') for kind, words in VERDICTS.items()]
-    assert shown == [1, 1, 1]
-    assert "The paper's claims" not in Page(page(world, tmp_path)[0]).text
-
-
-VERDICTS = {"yes": "reproduced", "no": "not reproduced", "open": "not tested"}
-
-
-def test_methods_are_compared_on_the_same_cells(world, tmp_path):
-    text = Page(page(world, tmp_path)[0]).text
-    assert "A Slow model 50.0 % 75.0 % -25.0 -50.0 to +0.0 3 0.0012 0.0034" in text
+    pca = [s.assign(method="pca") for s in scores if (s["method"] == "ae").all()]
+    runs = [*runs, *(run | {"method": "pca", "use": "pca"} for run in runs if run["method"] == "ae")]
+    html, results = render((folder, runs, [*scores, *pca]), tmp_path)
+    best = results["separation"].query("method == 'pca' and label == @ASKED").iloc[0]
+    text = Page(html).sections["separation"]
+    assert "no evidence for its gene set" in text
+    assert f"that of PCA {100 * best['cv_accuracy']:.1f} %" in text
+    assert "no evidence" not in Page(render(world, tmp_path)[0]).text
 
 
 def measured(*rows, dataset="toy"):
@@ -311,32 +253,37 @@ def measured(*rows, dataset="toy"):
     return table.assign(dataset=dataset, lower=np.nan, status="ok")[list(SCORE_COLUMNS)]
 
 
-def test_a_best_factor_stands_beside_chance_donors_and_other_seeds():
-    asked = "condition=stimulated"
-    found = measured(
-        ("ae", 0, "best_accuracy", "A", asked, "train", 0.9, np.nan, 100),
-        ("ae", 1, "best_accuracy", "A", asked, "train", 0.8, np.nan, 100),
-        ("ae", 2, "best_accuracy", "B", asked, "train", 0.95, np.nan, 100),
-        *(("ae", s, "null_accuracy", "", asked, "train", 0.5, 0.55, 99) for s in range(3)),
-        *(("ae", s, "p_accuracy", "", asked, "train", p, np.nan, 99) for s, p in enumerate((0.01, 0.03, 0.02))),
-        *(("ae", s, "accuracy", "A", asked, "donor", 0.7, np.nan, 100) for s in range(3)),
+def test_the_best_factor_of_each_seed_is_compared_with_chance_donors_and_other_seeds():
+    scores = measured(
+        ("ae", 0, "best_accuracy", "A", ASKED, "train", 0.9, np.nan, 100),
+        ("ae", 1, "best_accuracy", "A", ASKED, "train", 0.8, np.nan, 100),
+        ("ae", 2, "best_accuracy", "B", ASKED, "train", 0.95, np.nan, 100),
+        *(("ae", s, "null_accuracy", "", ASKED, "train", 0.5, 0.55, 99) for s in range(3)),
+        *(("ae", s, "p_accuracy", "", ASKED, "train", p, np.nan, 99) for s, p in enumerate((0.01, 0.03, 0.02))),
+        *(("ae", s, "accuracy", "A", ASKED, "donor", 0.7, np.nan, 100) for s in range(3)),
+        *(("ae", s, "accuracy", "B", ASKED, "donor", 0.4, np.nan, 100) for s in range(3)),
         ("ae", np.nan, "score_agreement", "A", "", "", 0.66, np.nan, 3),
+        ("ae", np.nan, "score_agreement", "C", "", "", 0.1, np.nan, 3),
         ("ae", np.nan, "top_agreement", "", "", "", 0.5, np.nan, 3),
     )
-    (row,) = facts.certainty(over_seeds(found), found, {"toy": {}}, {"ae": "AE"})["toy"]
-    assert (row["factor"], row["of"]) == ("A", "2 of 3")
+    (row,) = facts.certainty(over_seeds(scores), scores, {"toy": {}}, ["ae", "slow"])["toy"]
+    assert row["factors"] == "A (2 seeds), B (1)"
     np.testing.assert_allclose(
         [row[key] for key in ("accuracy", "chance", "p", "donor", "scores", "top")],
-        [0.85, 0.55, 0.03, 0.7, 0.66, 0.5],
+        [(0.9 + 0.8 + 0.95) / 3, 0.55, 0.03, 0.6, 0.66, 0.5],
     )
     assert row["active"] is None
 
 
-def test_new_cells_are_judged_beside_a_model_that_saw_them():
-    asked = "condition=stimulated"
-    found = measured(
+def test_methods_are_compared_on_the_same_cells(world, tmp_path):
+    text = Page(render(world, tmp_path)[0]).sections["certainty"]
+    assert "A Slow model 50.0 % 75.0 % -25.0 -50.0 to +0.0 3 0.0012 0.0034" in text
+
+
+def test_accuracy_on_new_cells_is_compared_with_a_model_that_saw_them():
+    scores = measured(
         *(
-            ("ae", s, "projected_accuracy", "A", asked, split, value, np.nan, 40)
+            ("ae", s, "projected_accuracy", "A", ASKED, split, value, np.nan, 40)
             for s in range(2)
             for split, value in (("seen", 0.9), ("held_out", 0.8 + s / 10), ("saw_them", 0.88))
         ),
@@ -344,19 +291,111 @@ def test_new_cells_are_judged_beside_a_model_that_saw_them():
         ("ae", 0, "score_correlation", "B", "", "held_out", 0.5, np.nan, 40),
         ("ae", 0, "score_correlation", "A", "", "seen", 0.95, np.nan, 60),
     )
-    facts = {"held_out": {"cells": 40}, "contrast": {"label": "condition", "positive": "stimulated"}}
-    means = over_seeds(found)
-    (row,) = facts.new_cells(means, {"toy": facts}, ["GONE", "A"], {"ae": "AE", "slow": "Slow"})["toy"]
+    dataset = {"held_out": {"cells": 40}, "contrast": {"label": "condition", "positive": "stimulated"}}
+    means = over_seeds(scores)
+    (row,) = facts.new_cells(means, {"toy": dataset}, ["GONE", "A"], ["ae", "slow"])["toy"]
     np.testing.assert_allclose(
         [row[key] for key in ("seen", "held_out", "saw_them", "alike_held_out", "all_held_out", "alike_seen")],
         [0.9, 0.85, 0.88, 0.9, 0.7, 0.95],
     )
-    assert facts.new_cells(means, {"toy": facts | {"held_out": None}}, ["A"], {"ae": "AE"}) == {}
+    assert facts.new_cells(means, {"toy": dataset | {"held_out": None}}, ["A"], ["ae"]) == {}
 
 
-def test_how_time_grows_is_told_where_it_was_studied(world, tmp_path):
-    html, _ = page(world, tmp_path)
-    assert "How time grows" not in html
+# ----------------------------------------------------------------------------------------------------------- machines
+
+
+def on(machines, world):
+    """``world`` with the runs of each seed on another of ``machines``, the second ten times slower."""
+    folder, runs, scores = world
+    moved = [
+        {**run, "host": machines[run["seed"] % 2], "fit_seconds": run["fit_seconds"] * 10 ** (run["seed"] % 2)}
+        for run in runs
+    ]
+    return folder, moved, scores
+
+
+def test_several_machines_are_named_and_never_compared(world, tmp_path):
+    found = Page(render(on(["new", "old"], world), tmp_path)[0])
+    assert "made on 2 machines; ratios are within a machine" in found.sections["time"]
+    assert "Interpretable AE old 5 1 ok" in found.sections["time"]
+    assert "new: Quick 1, cpu, 1 thread: 4 runs" in found.sections["data"]
+    # Seeds 0 and 2 are new (2 s and 4 s, 100 s and at least 102 s), seed 1 is old (30 s, 1,010 s): medians of all are
+    # 4 s and at least 102 s.
+    assert "≥ 34×" in found.sections["answers"]
+    assert "on new: at least 1.7 min against 3 s" in found.sections["answers"]
+
+
+def test_one_machine_is_not_reported_as_several(world, tmp_path):
+    found = Page(render(world, tmp_path)[0])
+    assert "machines; ratios" not in found.text
+    assert "Made on node by factorbench aaaaaaaaaaaa (with local changes)." in found.sections["data"]
+    folder, runs, scores = world
+    unknown = folder, [run | {"git_commit": None, "git_dirty": None} for run in runs], scores
+    assert "Made on node." in Page(render(unknown, tmp_path)[0]).sections["data"]
+
+
+def test_the_summary_names_machines_if_there_are_several(world, tmp_path):
+    for machines in (["node", "node"], ["new", "old"]):
+        (tmp_path / "tables").mkdir(exist_ok=True)
+        render(on(machines, world), tmp_path / "tables")
+        (tmp_path / "report.html").touch()
+        lines = terminal.summary(tmp_path).splitlines()
+        assert any("2 machines" in line for line in lines) == (machines[0] != machines[1])
+        assert ("machine" in lines[0]) == (machines[0] != machines[1])
+        assert lines[-1].endswith("report.html")
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+def claim(**more):
+    row = dict.fromkeys(verdicts.COLUMNS)
+    row |= {"claim": "one", "where": "Figure 1", "says": "A & B differ.", "verdict": "reproduced", "seeds": 3}
+    row |= {"taken_as": "a difference above <0>", "threshold": "above 0", "differs": "Data <differ>.", "unit": "share"}
+    row |= {"quantity": "difference", "value": 0.4, "lower": 0.3, "upper": 0.5, "cells": 120, "extent": "full"}
+    return row | {"dataset": "toy", "missing": None} | more
+
+
+VERDICTS = {"yes": "reproduced", "no": "not reproduced", "open": "not tested"}
+
+
+def test_claims_show_their_verdict_and_numbers_whether_they_hold_or_fail(world, tmp_path):
+    beside = {"beside": "with our training", "beside_verdict": "not reproduced", "beside_value": 0.1, "beside_seeds": 5}
+    table = pd.DataFrame(
+        [
+            claim(runs="ae/0, ae/1", **beside, beside_lower=0.05, beside_upper=0.15),
+            claim(claim="two", verdict="not reproduced", says="It <b>fails</b>.", lower=None, upper=None, seeds=1),
+            claim(claim="three", verdict="not tested", value=None, why="on toy: ae was not run", missing="S1, S2"),
+        ]
+    )
+    html, _ = render(world, tmp_path, claims=table)
+    text = Page(html).sections["claims"]
+    assert "1 reproduced 1 not reproduced 1 not tested" in text
+    assert "120 cells of Toy cells (full)" in text
+    assert "40.0 % (3 seeds, 95 % interval 30.0 % to 50.0 %)" in text
+    assert "Data <differ>." in text
+    assert "With our training: 10.0 % (5 seeds, 95 % interval 5.0 % to 15.0 %), not reproduced." in text
+    assert "40.0 % (1 seed, no interval)" in text
+    assert "Not tested: on toy: ae was not run." in text
+    assert "Without samples S1, S2" in text
+    assert "Runs: ae/0, ae/1." in text
+    shown = [html.count(f'<span class="verdict {kind}">{words}</span>') for kind, words in VERDICTS.items()]
+    assert shown == [1, 1, 1]
+
+
+def test_claims_about_other_data_are_one_line_at_most(world, tmp_path):
+    config = toy.config() | {"other_claims": ["a", "b"]}
+    html, _ = render(world, tmp_path, config, claims=pd.DataFrame([claim()]))
+    assert "2 other claims" in Page(html).sections["claims"]
+    for more in ({}, {"claims": pd.DataFrame(columns=[*verdicts.COLUMNS])}):
+        assert "claims" not in Page(render(world, tmp_path, config, **more)[0]).sections
+
+
+# ---------------------------------------------------------------------------------------------------------------- time
+
+
+def test_a_study_of_growth_shows_measured_and_extrapolated_times_apart(world, tmp_path):
+    assert "How time grows" not in render(world, tmp_path)[0]
     fit = {"dataset": "toy", "method": "slow", "of": "fit", "runs": 2, "sizes": 2, "reason": "2 numbers of cells"}
     each = fit | {"of": "iteration", "runs": 6, "sizes": 6, "cells_exponent": 1.04, "cells_lower": 0.97, "reason": ""}
     each |= {"cells_upper": 1.11, "terms_exponent": 1.9, "terms_lower": 1.8, "terms_upper": 2.0, "seconds": 0.25}
@@ -366,13 +405,16 @@ def test_how_time_grows_is_told_where_it_was_studied(world, tmp_path):
     slow |= {"seconds": 9000.0, "iteration_seconds": 9.0, "iterations_lower": 800, "iterations_upper": 1600}
     slow |= {"converged": 5, "ratio_lower": 3600.0, "ratio_upper": 7200.0}
     studied = {
-        "scaling": pd.DataFrame([fit, each], columns=[*scaling.LAW_COLUMNS]),
-        "full_time": pd.DataFrame([own, slow], columns=[*scaling.FULL_COLUMNS]),
+        "scaling": pd.DataFrame([fit, each], columns=list(scaling.LAW_COLUMNS)),
+        "full_time": pd.DataFrame([own, slow], columns=list(scaling.FULL_COLUMNS)),
     }
-    text = Page(page(world, tmp_path, **studied)[0]).text
-    assert "3,600× to 7,200× the time of Interpretable AE is what Slow model needs on 120 cells" in text
-    assert "2.0 h to 4.0 h (extrapolated) against 2 s (measured)" in text
-    assert "9 s an iteration, measured there, times the 800 to 1,600 iterations" in text
-    assert " 34× the time" not in text  # one answer a dataset is enough
-    assert "one iteration 6 6 1.04 0.97 to 1.11 1.90 1.80 to 2.00 0.25 s" in text
-    assert "the fit 2 2 – – – – 2 numbers of cells" in text
+    found = Page(render(world, tmp_path, **studied)[0])
+    answers = found.sections["answers"]
+    assert "3,600× to 7,200×" in answers
+    assert "2.0 h to 4.0 h (extrapolated) against 2 s (measured)" in answers
+    assert "9 s per iteration" in answers
+    assert "800 to 1,600 iterations" in answers
+    assert "34×" not in answers, "a dataset of the study is answered once"
+    laws = found.sections["time"]
+    assert "Slow model one iteration 6 6 1.04 0.97 to 1.11 1.90 1.80 to 2.00 0.25 s" in laws
+    assert "Slow model the fit 2 2 – – – – 2 numbers of cells" in laws

@@ -1,4 +1,4 @@
-"""Scaling: laws that were planted are found, what was stopped is extrapolated and never taken for measured."""
+"""Scaling: planted laws are recovered; stopped runs are extrapolated and never shown as measured."""
 
 import copy
 
@@ -14,8 +14,8 @@ from factorbench.reporting.claims import verdicts
 from factorbench.reporting.plots import _style as style
 from factorbench.reporting.plots import scaling as plot_scaling
 from factorbench.results import scaling
-from factorbench.results.collect import say_missing
 from factorbench.results.runtime import runs_table, runtime_table
+from factorbench.results.tables import add_missing
 from scipy import stats
 
 from tests.unit import metric_fixtures as toy
@@ -72,7 +72,7 @@ def found(runs, terms, config, path):
     sized = scaling.families(runs, terms, config["datasets"])
     made = {"scaling": scaling.laws(sized), "full_time": scaling.full_times(sized, "ae")}
     for key, table in made.items():
-        write_table(path / f"{key}.tsv", say_missing(table, config["datasets"]))
+        write_table(path / f"{key}.tsv", add_missing(table, config["datasets"]))
     return {key: read_table(path / f"{key}.tsv") for key in made}
 
 
@@ -161,7 +161,7 @@ def test_a_run_of_one_iteration_says_nothing_of_their_cost():
     rows = scaling.full_times(sized, "ae").set_index(["dataset", "method"])
     row = rows.loc[(name(13_576, 130), "slow")]
     assert row["how"] == "stopped"
-    assert row["reason"] == "stopped before 2 iterations, so that their cost is not known"
+    assert row["reason"] == "stopped before 2 iterations, so the cost of one is unknown"
     assert np.isnan([row["seconds"], row["upper"], row["ratio_upper"]]).all()
     assert row["lower"] == row["ran"]
 
@@ -201,23 +201,24 @@ def test_ratios_of_full_times_are_within_a_machine(world, tmp_path):
     apart = elsewhere(runs, runs["method"] == "ae")
     full = found(apart, terms, config, tmp_path)["full_time"]
     assert full[["ratio_lower", "ratio_upper"]].isna().all(axis=None)
-    assert facts.scaling_answers(full, config) == []
+    assert facts.growth(full, config) == []
 
 
-def test_answers_of_two_machines_name_them(tmp_path):
+def test_growth_on_two_machines_is_reported_for_each(tmp_path):
     runs, terms, config = study()
     config["report"]["paper_minutes"] = {}
     both = pd.concat([elsewhere(runs, False), elsewhere(runs, True)], ignore_index=True)
     full = found(both, terms, config, tmp_path)["full_time"]
-    answers = facts.scaling_answers(full, config)
-    for host in ("new", "old"):
-        assert sum(f"130 terms on {host}: " in answer["text"] for answer in answers) == 2
-    alone = facts.scaling_answers(full[full["host"] == "new"], config)
-    assert [a["figure"] for a in answers] == [a["figure"] for a in [*alone, *alone]]
-    np.testing.assert_allclose(scaling.reassociated(both)["factor"], 4)
-    assert " terms on old an iteration of " in " ".join(facts.code_facts(full, both, config))
+    rows = facts.growth(full, config)
+    assert sorted(row["host"] for row in rows) == ["new", "new", "old", "old"]
+    ratios = {(row["method"], row["host"]): row["ratio_lower"] for row in rows}
+    assert ratios["slow", "new"] == pytest.approx(ratios["slow", "old"], rel=1e-5)
+    seconds = {row["host"]: row["reference_seconds"] for row in rows}
+    assert seconds["old"] == pytest.approx(10 * seconds["new"], rel=1e-5)
+    np.testing.assert_allclose(scaling.variants(both)["factor"], 4)
+    assert {row["host"] for row in facts.variants(full, both, config)} == {"new", "old"}
     apart = elsewhere(runs, runs["method"] == "slow")
-    assert scaling.reassociated(apart).empty
+    assert scaling.variants(apart).empty
 
 
 # ------------------------------------------------------------------------------------------------------- extrapolation
@@ -272,7 +273,7 @@ def test_iterations_of_another_model_do_not_count():
     rows = rows[rows["method"].str.startswith("slow") & (rows["statuses"] != "1 ok")]
     assert len(rows) > 3
     assert set(rows["how"]) == {"stopped"}
-    assert set(rows["reason"]) == {"none of its runs converged, so that the number of its iterations is not known"}
+    assert set(rows["reason"]) == {"none of its runs converged, so the number of iterations it needs is unknown"}
 
 
 def test_the_spread_of_the_reference_is_in_the_ratio():
@@ -319,53 +320,47 @@ def config(world):
     return config
 
 
-def test_the_answer_is_a_range_and_says_what_was_extrapolated(world, config):
-    first, twin = facts.scaling_answers(world[2]["full_time"], config)
-    row = world[2]["full_time"].set_index(["dataset", "method"]).loc[(name(13_576, 130), "slow")]
-    assert first["figure"] == f"{row['ratio_lower']:.0f}× to {row['ratio_upper']:.0f}×"
-    for words in (
-        "Slow model needs on 13,576 cells",
-        "(extrapolated) against 13 s (measured)",
-        "701 to 2,001 iterations",
-    ):
-        assert words in first["text"]
-    assert "Slow twin" in twin["text"]
+def test_growth_is_that_of_the_largest_size_with_its_range(world, config):
+    full = world[2]["full_time"]
+    first, twin = facts.growth(full, config)
+    row = full.set_index(["dataset", "method"]).loc[(name(13_576, 130), "slow")]
+    assert (first["method"], first["cells"], first["how"]) == ("slow", 13_576, "extrapolated")
+    assert (first["ratio_lower"], first["ratio_upper"]) == (row["ratio_lower"], row["ratio_upper"])
+    assert (first["iterations_lower"], first["iterations_upper"]) == (701, 2001)
+    assert first["reference_seconds"] == pytest.approx(0.01 * 13_576**0.6 * 130**0.3, rel=1e-5)
+    assert twin["method"] == "slow_reassociated"
 
 
-def test_an_answer_without_extrapolation_says_at_least(world, config):
+def test_growth_without_extrapolation_has_no_upper_end(world, config):
     full = world[2]["full_time"].copy()
     stopped = full["how"] == "extrapolated"
     full["how"], full["reason"] = full["how"].mask(stopped, "stopped"), "none of its runs converged"
     full.loc[stopped, ["seconds", "upper", "ratio_upper"]] = np.nan
-    answer = facts.scaling_answers(full, config)[0]
-    assert answer["figure"].startswith("at least ")
-    assert "Nothing is extrapolated: none of its runs converged." in answer["text"]
+    row = facts.growth(full, config)[0]
+    assert (row["how"], row["ratio_upper"], row["reason"]) == ("stopped", None, "none of its runs converged")
 
 
-def test_how_much_is_one_line_of_code(world, config):
-    (text,) = facts.code_facts(world[2]["full_time"], world[0], config)
-    pair = scaling.reassociated(world[0]).set_index("dataset").loc[name(13_576, 130)]
+def test_how_much_of_the_time_is_implementation(world, config):
+    (pair,) = facts.variants(world[2]["full_time"], world[0], config)
     run = world[0].set_index(["dataset", "method"]).loc[name(13_576, 130)]
     costs = (run["fit_seconds"] - run["start_seconds"].astype(float).fillna(0)) / run["iterations"]
-    factor = costs["slow"] / costs["slow_reassociated"]
-    assert pair["factor"] == pytest.approx(factor)
-    assert f"accounts for a factor of {factor:.2g}." in text
-    assert f"The paper prints 275×. Were the line worth as much there, it would be a factor of {factor:.2g}" in text
-    assert f"the model one of {2203 / 8 / factor:.2g}" in text
-    assert "is not reproduced" in text
+    assert (pair["method"], pair["method_variant"], pair["of"]) == ("slow", "slow_reassociated", "iteration")
+    assert pair["share"] == pytest.approx(costs["slow"] / costs["slow_reassociated"])
+    assert pair["published"] == 2203 / 8
+    assert pair["whole"]
+    assert pair["differs_by"]
+    assert [row["how"] for row in pair["ratios"]] == ["extrapolated"]
 
 
-def test_without_a_study_the_line_is_weighed_where_it_was_run(tmp_path):
+def test_without_a_study_the_variant_is_compared_where_it_was_run(tmp_path):
     runs, terms, config = study(budget=1e5, sizes=[(500, 40), (300, 20)])
     config["report"]["paper_minutes"] = {"toy": {"ae": 8, "slow": 2203}}
     full = found(runs, terms, config, tmp_path)["full_time"]
-    (text,) = facts.code_facts(full, runs, config)
+    (pair,) = facts.variants(full, runs, config)
     seconds = runs[runs["dataset"] == name(500, 40)].set_index("method")["fit_seconds"].astype(float)
-    assert text.startswith("On 500 cells and 40 terms Slow model takes ")
-    assert f"a factor of {seconds['slow'] / seconds['slow_reassociated']:.2g}." in text
-    assert "make scaling" in text
-    assert "The paper prints" not in text
-    assert facts.code_facts(full, runs[runs["method"] != "slow_reassociated"], config) == []
+    assert (pair["dataset"], pair["of"], pair["whole"]) == (name(500, 40), "fit", False)
+    assert pair["share"] == pytest.approx(seconds["slow"] / seconds["slow_reassociated"])
+    assert facts.variants(full, runs[runs["method"] != "slow_reassociated"], config) == []
 
 
 # --------------------------------------------------------------------------------------------------------------- figure
@@ -451,7 +446,8 @@ def verdict(runs, config):
     runtime = runtime_table(runs, "ae", config["datasets"])
     empty = pd.DataFrame(columns=list(SCORE_COLUMNS))
     results = {"runs": runs, "runtime": runtime, "scores": empty}
-    return verdicts.claims_table([CLAIM], results, config).iloc[0]
+    content = {"claims": [CLAIM], "beside": None}
+    return verdicts.claims_table(content, results, config).iloc[0]
 
 
 def test_one_seed_is_judged_by_the_interval_of_the_exponent(monkeypatch):
@@ -465,9 +461,9 @@ def test_one_seed_is_judged_by_the_interval_of_the_exponent(monkeypatch):
     assert np.isfinite([row["lower"], row["upper"]]).all()
     assert row["lower"] < row["value"] < row["upper"]
     assert row["cells"] == done["n_cells"].max()  # those that were stopped are not in it
-    assert "not one over seeds" in row["details"]
+    assert "not over seeds" in row["details"]
     assert "slow was stopped on " in row["details"]
-    assert "seconds of one iteration" in row["details"]
+    assert "seconds per iteration" in row["details"]
 
 
 def test_an_exponent_whose_interval_reaches_below_is_not_reproduced():
@@ -475,22 +471,22 @@ def test_an_exponent_whose_interval_reaches_below_is_not_reproduced():
     row = verdict(runs, config)  # 701, 2001, 1401 iterations
     assert row["verdict"] == "not reproduced"
     assert row["value"] > 0 > row["lower"]
-    assert "its interval reaches below" in row["why"]
+    assert "not in the whole interval" in row["why"]
 
 
 def test_too_few_finished_sizes_are_no_test_and_tell_of_iterations():
     runs, _, config = study(budget=8)
     row = verdict(runs, config)
     assert row["verdict"] == "not tested"
-    assert "both methods finished on 2 sizes of these data at one number of terms, 3 are needed" in row["why"]
-    assert "seconds of one iteration, all that can be compared there, grow with cells" in row["discussion"]
+    assert "both methods finished on 2 sizes of these data at one number of gene sets, 3 are needed" in row["why"]
+    assert "seconds per iteration" in row["why"]
 
 
 def test_a_method_that_never_finished_is_no_test_and_tells_of_iterations():
     runs, _, config = study(budget=2.2)
     row = verdict(runs[(runs["method"] == "ae") | (runs["status"] != "ok")], config)
     assert row["verdict"] == "not tested"
-    assert "not both methods finished on any of its sizes; slow was stopped on 250, 500" in row["why"]
+    assert "did not both finish on any of its sizes; slow was stopped on 250, 500" in row["why"]
 
 
 def test_ticks_of_sizes_have_room():

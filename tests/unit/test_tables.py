@@ -10,11 +10,11 @@ from factorbench.contracts.errors import ContractError
 from factorbench.contracts.files import read_table, write_table
 from factorbench.contracts.run import RUN_KEYS, STATUSES
 from factorbench.results.cells import cells_table, choose_term, questions
-from factorbench.results.collect import say_missing
 from factorbench.results.pathways import rank_agreement, top_pathways
 from factorbench.results.runtime import RUNTIME_COLUMNS, in_words, runs_table, runtime_table, several_hosts
 from factorbench.results.seeds import over_seeds
-from factorbench.results.separation import separation_table
+from factorbench.results.separation import best_by_seed, separation_table, tally
+from factorbench.results.tables import add_missing
 from factorbench.statistics import interval
 from scipy import stats
 
@@ -36,7 +36,7 @@ def through(request, tmp_path):
 # --------------------------------------------------------------------------------------------------------------- runs
 
 
-def test_runs_table_has_a_row_a_run_failures_included(through):
+def test_runs_table_has_one_row_per_run_failures_included(through):
     runs = [toy.run(seed=s, status=status) for s, status in enumerate(STATUSES)]
     table = through(runs_table(runs))
     assert table["status"].tolist() == list(STATUSES)
@@ -44,7 +44,7 @@ def test_runs_table_has_a_row_a_run_failures_included(through):
     assert table["versions"].tolist() == ['{"numpy": "2.0"}'] * len(runs)
 
 
-def test_runs_table_refuses_what_is_no_run():
+def test_runs_table_refuses_an_incomplete_record():
     with pytest.raises(ContractError, match="lacks"):
         runs_table([{"dataset": "toy"}])
 
@@ -85,7 +85,7 @@ def test_runtime_gives_medians_and_ratios_to_the_reference_on_the_same_dataset(t
         ([("diverged", 1), ("not_applicable", 0)], np.nan, ""),
     ],
 )
-def test_a_stopped_run_makes_a_median_a_lower_bound_where_it_could_move_it(through, runs, seconds, bound):
+def test_a_stopped_run_makes_the_median_a_lower_bound_if_it_could_move_it(through, runs, seconds, bound):
     slow = [toy.run(method="slow", seed=s, status=status, seconds=t) for s, (status, t) in enumerate(runs)]
     row = runtime(through, toy.run(seconds=5), *slow).loc[("toy", "slow")]
     assert row["seconds"] == pytest.approx(seconds, nan_ok=True)
@@ -137,7 +137,7 @@ def test_a_machine_without_a_name_is_one_machine(through):
         ({"piece": True, "n_sets": 40}, "piece, some sets"),
     ],
 )
-def test_the_extent_says_all_that_keeps_cells_out(entry, words):
+def test_the_extent_names_everything_that_leaves_data_out(entry, words):
     assert extent(entry) == words
 
 
@@ -159,14 +159,14 @@ def test_published_minutes_are_those_of_the_nearest_dataset_that_has_any(through
     assert table.loc["else", "paper_minutes"].isna().all()
 
 
-def test_every_row_says_which_samples_its_dataset_lacks(tmp_path):
+def test_every_row_names_the_samples_that_its_dataset_lacks(tmp_path):
     datasets = {"toy": {"missing": ["C51", 52]}, "small": {"missing": []}}
     table = pd.DataFrame({"dataset": ["small", "toy", "gone", None], "value": 1.0})
-    said = say_missing(table, datasets)
+    said = add_missing(table, datasets)
     assert list(said) == ["dataset", "value", "missing"]
     assert said["missing"].tolist() == ["", "C51, 52", "", ""]
     assert list(table) == ["dataset", "value"]
-    empty = say_missing(toy.scores({}).iloc[:0], datasets)
+    empty = add_missing(toy.scores({}).iloc[:0], datasets)
     assert list(empty)[-1] == "missing"
     assert empty.empty
 
@@ -274,33 +274,66 @@ def test_sets_that_are_off_are_never_shared():
 
 @pytest.mark.parametrize("published", [[], ["A"], ["GONE", "LOST"]])
 @pytest.mark.parametrize("relevance", [RELEVANCE, RELEVANCE.iloc[:0]])
-def test_agreement_of_too_little_is_no_number(relevance, published):
+def test_agreement_of_too_few_sets_is_missing(relevance, published):
     found = rank_agreement(relevance, published)
     assert np.isnan(found["tau"])
     assert 0 <= found["p_overlap"] <= 1
     assert found["expected"] == pytest.approx(len(relevance) and len(published) * found["n"] / 7)
 
 
-def test_separation_picks_the_factor_whose_auroc_is_farthest_from_one_half(through):
-    values = {  # three seeds each: training accuracy, cross-validated, AUROC
-        "A": [(0.90, 0.89, 0.70)] * 3,
-        "B": [(0.91, 0.90, 0.05), (0.93, 0.92, 0.95), (0.92, 0.91, 0.5)],  # its sign differs between seeds
-    }
-    scores = toy.scores(
-        *(
-            {"factor": f, "seed": s, "metric": metric, "split": split, "value": value}
-            for f, seeds in values.items()
-            for s, row in enumerate(seeds)
-            for (metric, split), value in zip(
-                [("accuracy", "train"), ("accuracy", "cv"), ("auroc", "")], row, strict=True
-            )
-        ),
-        *({"factor": "", "seed": s, "metric": "baseline", "split": "", "value": 0.9} for s in (0, 1, 2)),
-    )  # fmt: skip
+def separated(method, seeds):
+    """Rows of one method: ``{seed: {factor: (training accuracy, cross-validated accuracy, AUROC)}}``."""
+    measures = [("accuracy", "train"), ("accuracy", "cv"), ("auroc", "")]
+    rows = [
+        {"method": method, "factor": f, "seed": s, "metric": metric, "split": split, "value": value}
+        for s, factors in seeds.items()
+        for f, values in factors.items()
+        for (metric, split), value in zip(measures, values, strict=True)
+    ]
+    base = {"method": method, "factor": "", "metric": "baseline", "split": ""}
+    return [*rows, *({**base, "seed": s, "value": 0.5} for s in seeds)]
+
+
+RANDOM = {  # each seed's best factor is another one, as with permuted gene sets
+    0: {"A": (0.98, 0.97, 0.99), "B": (0.60, 0.59, 0.40), "C": (0.70, 0.70, 0.75)},
+    1: {"A": (0.62, 0.61, 0.55), "B": (0.97, 0.96, 0.02), "C": (0.72, 0.71, 0.77)},
+}
+
+
+def test_the_best_factor_is_chosen_in_every_seed(through):
+    """A mean over seeds of one name would show C, with 0.71: no seed has such a best factor."""
+    (row,) = separation_table(through(toy.scores(*separated("random", RANDOM)))).to_dict("records")
+    assert row["accuracy"] == pytest.approx((0.98 + 0.97) / 2)
+    assert row["cv_accuracy"] == pytest.approx((0.97 + 0.96) / 2)
+    assert row["auroc"] == pytest.approx((0.99 + 0.98) / 2), "an AUROC near 0 separates as well as one near 1"
+    assert row["factors"] == "A (1 seed), B (1)"
+    assert (row["candidates"], row["seeds"], row["n"], row["baseline"]) == (3, 2, 120, 0.5)
+    assert np.isnan(row["lower"]), "two seeds have no interval"
+
+
+def test_a_factor_that_is_best_in_every_seed_is_named_alone_with_students_interval(through):
+    seeds = {s: {"A": (v, v - 0.01, 0.9), "B": (0.99, 0.99, 0.6)} for s, v in enumerate((0.9, 0.92, 0.97))}
+    scores = toy.scores(*separated("ae", seeds))
+    best = best_by_seed(through(scores))
+    assert best["factor"].tolist() == ["A", "A", "A"]
     (row,) = separation_table(through(scores)).to_dict("records")
-    assert (row["factor"], row["candidates"], row["seeds"], row["n"]) == ("B", 2, 3, 120)
-    assert [row[k] for k in ("accuracy", "cv_accuracy", "auroc", "baseline")] == pytest.approx([0.92, 0.91, 0.5, 0.9])
-    assert row["lower"] < 0.92 < row["upper"]
+    low, high = stats.t.interval(0.95, 2, 0.93, stats.sem([0.9, 0.92, 0.97]))
+    assert [row["accuracy"], row["lower"], row["upper"]] == pytest.approx([0.93, low, high])
+    assert (row["factor"], row["factors"]) == ("A", "A")
+
+
+def test_methods_and_labels_are_chosen_apart(through):
+    scores = toy.scores(*separated("ae", RANDOM), *separated("slow", {0: RANDOM[1]}))
+    table = separation_table(through(scores)).set_index("method")
+    assert table["factor"].to_dict() == {"ae": "A", "slow": "B"}
+    assert table.loc["slow", "accuracy"] == 0.97
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [("A", "A"), ("AAA", "A"), ("AAB", "A (2 seeds), B (1)"), ("AB", "A (1 seed), B (1)")]
+)
+def test_which_factor_was_best_in_how_many_seeds(names, text):
+    assert tally(names) == text
 
 
 def test_tables_of_no_scores_are_empty(through):
@@ -321,7 +354,7 @@ def found(tmp_path_factory):
 NO_SCORES = toy.scores({}).iloc[:0]
 
 
-def test_cells_take_the_first_term_that_is_on_and_say_what_was_passed_over(found):
+def test_an_axis_shows_the_first_term_that_is_on_and_notes_the_others(found):
     data, factors = found
     table = cells_table(data, factors, NO_SCORES, ["A"], ["GONE", "C", "B", "A"], ["condition", "cell_type"])
     np.testing.assert_array_equal(table["x"], factors.obsm["scores"][:, 0])
@@ -377,22 +410,21 @@ TYPES = {
 @pytest.mark.parametrize(
     ("x", "y", "chosen"),
     [
-        ([], [], ("sparse_1", "B")),  # sparse_1 would tell the B cells best, but is taken
+        ([], [], ("sparse_1", "B")),  # sparse_1 separates the B cells best, but is taken
         (["sparse_1"], [], ("sparse_1", "B")),
         (["A"], [], ("A", "sparse_1")),
         ([], ["sparse_1"], ("A", "sparse_1")),
     ],
 )
-def test_an_axis_without_terms_takes_the_factor_that_tells_the_labels_best(found, x, y, chosen):
+def test_an_axis_without_terms_shows_the_factor_that_separates_best(found, x, y, chosen):
     data, factors = found
     table = cells_table(data, factors, areas(condition=CONDITION, cell_type=TYPES), x, y, [])
     assert (table["x_term"].iloc[0], table["y_term"].iloc[0]) == chosen
     note = table["note"].iloc[0]
     assert note.count("chosen after the fact") == (not x) + (not y)
     if not x and not y:
-        assert "x axis: chosen after the fact, of 3 factors the one that tells condition=stimulated best" in note
-        assert "(AUROC 0.05). y axis: " in note
-        assert "of 2 factors the one that tells cell_type=NK best (AUROC 0.97)" in note
+        assert "of 3 factors the one that separates condition=stimulated best (AUROC 0.05)" in note
+        assert "of 2 factors the one that separates cell_type=NK best (AUROC 0.97)" in note
 
 
 def test_without_a_second_label_the_runner_up_is_the_other_axis(found):
@@ -412,7 +444,7 @@ def test_without_a_contrast_the_labels_come_in_their_order(found):
     assert (types_only["x_term"].iloc[0], types_only["y_term"].iloc[0]) == ("sparse_1", "B")
 
 
-def test_donors_are_asked_for_last():
+def test_donors_are_the_last_question():
     record = {"labels": ["donor", "condition", "cell_type"], "donor": "donor", "contrast": None}
     scores = areas(condition=CONDITION, cell_type=TYPES, donor=TYPES)
     asked = [set(rows["label"].str.split("=").str[0]) for rows in questions(scores, record)]

@@ -22,6 +22,7 @@ SPEC = MethodSpec(
     params={"n_factors": Param(30, "principal components", minimum=1)},
     threads=0,
     control=True,
+    uses_gene_sets=False,
     projects=True,
     warm_up=("sklearn.decomposition",),
 )

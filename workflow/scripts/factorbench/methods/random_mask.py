@@ -20,6 +20,7 @@ SPEC = dataclasses.replace(
     name="random_mask",
     title="Interpretable autoencoder, random gene sets",
     control=True,
+    uses_gene_sets=False,
 )
 
 
