@@ -33,38 +33,38 @@ if TYPE_CHECKING:
 
 
 class NotFittedError(UserError, AttributeError):
-    """A model was asked for what only fitting can give."""
+    """A model was used that has not been fitted."""
 
 
 class InterpretableAutoencoder:
-    """The interpretable autoencoder of Rybakov et al. 2020: Y ~ f(Y) W' (+ covariates), W sparse by gene sets.
+    """The interpretable autoencoder of Rybakov et al. 2020: Y ~ f(Y) W' (+ covariates), with W sparse by gene sets.
 
     Parameters
     ----------
     seed
-        Every random choice (initial weights, batches, dropout) follows from it.
+        Determines all random choices (initial weights, batches, dropout).
     device
         ``"cpu"`` or ``"cuda"``.
     **params
-        Those of `params.PARAMS`, which has their meaning and ranges.
+        Those of `params.PARAMS`, which gives their meaning and ranges.
 
     Attributes
     ----------
     genes
         Names of the genes of the fit.
     means
-        Their mean expression over the cells of the fit, shape (n_genes,).
+        Mean expression of every gene over the cells of the fit, shape (n_genes,).
     mask
         Gene sets of the annotated factors, bool, shape (n_genes, n_sets).
-    outcome
-        How training ended (`training.Outcome`).
     names
         Names of the factors, in the order of the columns of W.
+    outcome
+        How training ended (`training.Outcome`).
 
     Raises
     ------
     UserError
-        If a setting is unknown or out of range, or the device is not there.
+        If a parameter is unknown or out of range, or the machine does not have the device.
 
     References
     ----------
@@ -90,7 +90,7 @@ class InterpretableAutoencoder:
         return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
 
     def __getattr__(self, name: str) -> Any:
-        # Reached for properties too, when what they need is not there yet.
+        # Python also calls this for a property whose code raised AttributeError.
         if name in ("network", "genes", "means", "names", "mask", "outcome", "coding", "offset", "factors", "history"):
             raise NotFittedError("this autoencoder is not fitted yet; call fit or load first")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -106,21 +106,21 @@ class InterpretableAutoencoder:
         budget: Budget | None = None,
         watch: Callable[[], None] | None = None,
     ) -> Self:
-        """Fit the model.
+        """Fit the model and return it.
 
         Parameters
         ----------
         adata
-            ``X`` log-normalised, not centred, sparse or dense; or, to train from disk, of a file opened with
-            ``anndata.read_h5ad(path, backed="r")``, CSR.
+            ``X`` log-normalised, not centred, sparse or dense. To train from disk: a CSR matrix of a file opened with
+            ``anndata.read_h5ad(path, backed="r")``.
         mask
             Key of ``varm``: gene sets, bool, shape (n_genes, n_sets). ``None``: no annotated factors.
         names
             Key of ``uns``: names of the gene sets.
         budget
-            Time after which training stops itself.
+            Time after which training stops and keeps its results so far.
         watch
-            Called after every epoch; the model can be looked at, and its time counts.
+            Called after every epoch, for example to look at the model. Its time counts as training.
 
         Raises
         ------
@@ -144,26 +144,26 @@ class InterpretableAutoencoder:
         return self
 
     def _cells(self, adata: AnnData) -> Cells:
-        """The cells to train on, and ``means``: dense where that takes little memory, else as they are."""
+        """Return the cells to train on, dense if that takes little memory, and set ``means``."""
         X, covariates = adata.X, self._covariates(adata, slice(None))
-        in_memory = isinstance(X, np.ndarray) or sparse.issparse(X)
-        if in_memory and (not sparse.issparse(X) or 4 * adata.n_obs * adata.n_vars <= self._dense_limit()):
+        is_sparse = sparse.issparse(X)
+        if isinstance(X, np.ndarray) or (is_sparse and 4 * adata.n_obs * adata.n_vars <= self._dense_limit()):
             expression = dense_matrix(X)
             self.means = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
             expression -= self.offset
             return DenseCells(torch.from_numpy(expression).to(self.device), covariates)
-        X = X.tocsr() if in_memory else X
+        X = X.tocsr() if is_sparse else X
         if getattr(X, "format", "") != "csr":
-            raise UserError("X on disk must be a CSR matrix, so that cells can be read in blocks; write it as one")
+            raise UserError("X on disk is not a CSR matrix, so cells cannot be read in blocks; write it as CSR")
         self.means = mean_expression(X)
         return SparseCells(X, self.offset, covariates, self.device)
 
     def _dense_limit(self) -> int:
-        """Bytes that the expression of all cells may take as one dense tensor on the device."""
+        """Return how many bytes the expression of all cells may take as one dense tensor on the device."""
         return torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else DENSE_LIMIT
 
     def build(self) -> None:
-        """Make the untrained network for the genes, sets, factors and covariates that this model has."""
+        """Make the untrained network for this model's genes, gene sets, factors and covariates."""
         params = self.params
         self._mask = torch.from_numpy(self.mask).to(self.device)
         self.weights = l1_weights(
@@ -185,35 +185,35 @@ class InterpretableAutoencoder:
 
     @property
     def offset(self) -> np.ndarray:
-        """What centring took off and a reconstruction adds again, (n_genes,): ``means``, or zeros if not centred."""
+        """What centring subtracts and a reconstruction adds, shape (n_genes,): ``means``, or zeros if not centred."""
         return self.means if self.params["center"] else np.zeros_like(self.means)
 
     @property
     def factors(self) -> pd.DataFrame:
-        """The factors, a row for each column of W: ``name``, ``kind`` (one of `KINDS`), ``active``."""
+        """The factors, one row per column of W: ``name``, ``kind`` (one of `contracts.factors.KINDS`), ``active``."""
         counts = (self.mask.shape[1], self.params["n_sparse"], self.params["n_dense"])
         active = self.loadings().to_numpy().any(axis=0)
         return pd.DataFrame({"name": self.names, "kind": np.repeat(KINDS, counts), "active": active})
 
     @property
     def history(self) -> pd.DataFrame:
-        """The learning curve, one row an epoch: see `training.train`."""
+        """The learning curve, one row per epoch (`training.train`)."""
         return pd.DataFrame(self.outcome.history)
 
     def loadings(self) -> pd.DataFrame:
-        """W of eq. 1: genes x factors; a factor that is switched off is a column of zeros."""
+        """Return W of eq. 1, genes x factors. A factor that is switched off is a column of zeros."""
         return pd.DataFrame(self.network.loadings.detach().cpu().numpy().copy(), index=self.genes, columns=self.names)
 
     def transform(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:
-        """Scores f(Y) of any cells, by the encoder alone.
+        """Return the scores f(Y) of any cells. Only the encoder is used.
 
         Parameters
         ----------
         adata
-            ``X`` normalised as for the fit. Genes are found by name; those the model does not know are ignored, those
-            it misses are taken to be at their mean over the cells of the fit.
+            ``X`` normalised as for the fit. Genes are matched by name; genes that the model does not know are ignored,
+            and missing genes are set to their mean over the cells of the fit.
         min_share
-            Share of the model's genes that must be there.
+            Share of the model's genes that ``adata`` must have.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class InterpretableAutoencoder:
         return scores
 
     def reconstruct(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:
-        """The model's f(Y) W' + d(e(X)) + `offset` for any cells, as in `transform`: shape (n_cells, n_genes)."""
+        """Return f(Y) W' + d(e(X)) + `offset` for any cells (see `transform`), shape (n_cells, n_genes)."""
         fitted = np.empty((adata.n_obs, len(self.genes)), np.float32)
         with torch.no_grad():
             for rows, expression, covariates in self._blocks(adata, min_share):
@@ -240,14 +240,14 @@ class InterpretableAutoencoder:
         return fitted + self.offset
 
     def explained_by_covariates(self, adata: AnnData) -> np.ndarray | None:
-        """d(e(X)) of eq. 2, float32, shape (n_cells, n_genes); ``None`` if the model has no covariates."""
+        """Return d(e(X)) of eq. 2, float32, shape (n_cells, n_genes); ``None`` if the model has no covariates."""
         if self.network.covariates is None:
             return None
         with torch.no_grad():
             return self.network.covariates(self._covariates(adata, slice(None))).cpu().numpy()
 
     def objective(self, adata: AnnData, *, min_share: float = 0.5) -> dict[str, float]:
-        """Eq. 3 by terms on any cells (see `transform`), in evaluation mode: see `objective.objective`."""
+        """Return the terms of eq. 3 (`objective.objective`) for any cells (see `transform`), in evaluation mode."""
         blocks = (block[1:] for block in self._blocks(adata, min_share))
         return evaluate(self.network, blocks, self.weights, self.params)
 
@@ -266,7 +266,7 @@ class InterpretableAutoencoder:
     # ----------------------------------------------------------------------------------------------------------- files
 
     def save(self, folder: str | Path) -> None:
-        """Write the model to ``folder`` (made if need be) as model.safetensors and model.json."""
+        """Write the model to ``folder`` (made if missing) as model.safetensors and model.json."""
         tensors = self.network.state_dict() | {"means": torch.from_numpy(self.means), "mask": self._mask}
         record = {
             "seed": self.seed,
@@ -285,7 +285,7 @@ class InterpretableAutoencoder:
         Raises
         ------
         UserError
-            If the files are missing, truncated, of another format, or do not fit each other.
+            If the files are missing, truncated, of another format, or from two models.
         """
         record, tensors = files.read_model(folder)
         model = cls(seed=record["seed"], device=device, **record["params"])
@@ -303,18 +303,18 @@ class InterpretableAutoencoder:
             model.network.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(
-                f"{folder}: {files.TENSORS} and {files.RECORD} are not of one model; save it again"
+                f"{folder}: {files.TENSORS} and {files.RECORD} are from two models; save the model again"
             ) from error
         return model
 
 
 def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], np.ndarray]:
-    """Names of the gene sets and their annotation matrix I, bool, shape (n_genes, n_sets).
+    """Return the names of the gene sets and the annotation matrix I, bool, shape (n_genes, n_sets).
 
     Raises
     ------
     UserError
-        If they are missing or do not fit each other or the data.
+        If they are missing, or do not fit each other or the data.
     """
     if mask is None:
         return [], np.zeros((adata.n_vars, 0), bool)
@@ -323,19 +323,19 @@ def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], 
     sets = adata.varm[mask]
     sets = np.asarray(sets.toarray() if sparse.issparse(sets) else sets)
     if not np.isin(sets, (0, 1)).all():
-        raise UserError(f"varm[{mask!r}] should hold true and false only")
-    found = [str(name) for name in adata.uns[names]]
-    if len(found) != sets.shape[1]:
-        raise UserError(f"uns[{names!r}] has {len(found)} names, varm[{mask!r}] {sets.shape[1]} columns")
-    return found, sets.astype(bool)
+        raise UserError(f"varm[{mask!r}] should hold only true and false")
+    set_names = [str(name) for name in adata.uns[names]]
+    if len(set_names) != sets.shape[1]:
+        raise UserError(f"uns[{names!r}] has {len(set_names)} names, but varm[{mask!r}] has {sets.shape[1]} columns")
+    return set_names, sets.astype(bool)
 
 
 def factor_names(sets: list[str], params: dict[str, Any]) -> list[str]:
-    """Names of all factors: the gene sets', then sparse_1, sparse_2, ... and dense_1, dense_2, ..."""
+    """Return the names of all factors: those of the gene sets, then sparse_1, sparse_2, ..., dense_1, dense_2, ..."""
     names = [*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(params[f"n_{kind}"]))]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise UserError(f"two factors would be called {twice[0]!r}; rename the gene set")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise UserError(f"two factors would be called {repeated[0]!r}; rename the gene set")
     return names
 
 
@@ -343,5 +343,5 @@ def _device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise UserError(f"device: {name!r} should be cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: cuda was asked for and there is none here; say cpu")
+        raise UserError("device: this machine has no CUDA device; use cpu")
     return torch.device(name)

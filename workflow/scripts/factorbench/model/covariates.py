@@ -1,4 +1,4 @@
-"""Observed covariates (X of eq. 2) as numbers: categories one-hot, numbers standardised."""
+"""Observed covariates (X of eq. 2) as numbers: a column per category, numbers standardised."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..contracts.errors import UserError
 
 
 def learn_covariates(obs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
-    """How each column of ``obs`` in ``names`` becomes numbers.
+    """Return the coding of the columns ``names`` of ``obs``: how each covariate becomes numbers.
 
     Returns
     -------
     list of dict
-        For a category ``name`` and ``levels`` (text, those that occur, in order); for a number ``name``, ``mean`` and
+        For categories ``name`` and ``levels`` (those that occur, as text, sorted); for numbers ``name``, ``mean`` and
         ``scale`` (standard deviation; 1 for a constant).
     """
     return [_learn(_column(obs, name), name) for name in names]
@@ -32,41 +32,44 @@ def _learn(column: pd.Series, name: str) -> dict[str, Any]:
 
 
 def encode_covariates(obs: pd.DataFrame, coding: list[dict[str, Any]]) -> np.ndarray:
-    """X of eq. 2 for the cells of ``obs``: float32, shape (n_cells, n_covariates), one column a level or number.
+    """Return X of eq. 2 for the cells of ``obs``: float32, shape (n_cells, n_covariates).
 
     Raises
     ------
     UserError
-        If a column is missing, has missing values, is not a number where the coding says so, or has a category that was
-        not there when the coding was learned.
+        If a column is missing, has missing values, is not a number where the coding has a number, or has a category
+        that the coding does not have.
     """
     parts = [np.zeros((len(obs), 0), np.float32)]
-    for item in coding:
-        column = _column(obs, item["name"])
-        parts.append(_one_hot(column, item) if "levels" in item else _standardised(column, item))
+    for covariate in coding:
+        column = _column(obs, covariate["name"])
+        parts.append(_one_hot(column, covariate) if "levels" in covariate else _standardised(column, covariate))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def width(coding: list[dict[str, Any]]) -> int:
-    """Number of columns that `encode_covariates` makes."""
-    return sum(len(item["levels"]) if "levels" in item else 1 for item in coding)
+    """Return n_covariates, the number of columns that `encode_covariates` makes."""
+    return sum(len(covariate["levels"]) if "levels" in covariate else 1 for covariate in coding)
 
 
-def _one_hot(column: pd.Series, item: dict[str, Any]) -> np.ndarray:
-    codes = pd.Index(item["levels"]).get_indexer(column.astype(str))
+def _one_hot(column: pd.Series, covariate: dict[str, Any]) -> np.ndarray:
+    codes = pd.Index(covariate["levels"]).get_indexer(column.astype(str))
     if (codes < 0).any():
         unknown = sorted(set(column.astype(str)[codes < 0]))
         raise UserError(
-            f"obs[{item['name']!r}]: the model was not fitted on {', '.join(unknown[:5])} "
-            f"(it knows {', '.join(item['levels'][:10])}); leave these cells out or fit again with them"
+            f"obs[{covariate['name']!r}]: the model was not fitted on {', '.join(unknown[:5])} "
+            f"(it knows {', '.join(covariate['levels'][:10])}); leave these cells out or fit again with them"
         )
-    return np.eye(len(item["levels"]), dtype=np.float32)[codes]
+    return np.eye(len(covariate["levels"]), dtype=np.float32)[codes]
 
 
-def _standardised(column: pd.Series, item: dict[str, Any]) -> np.ndarray:
+def _standardised(column: pd.Series, covariate: dict[str, Any]) -> np.ndarray:
     if not _is_number(column):
-        raise UserError(f"obs[{item['name']!r}]: the model was fitted on numbers, this column is {column.dtype}")
-    return (column.to_numpy(np.float64)[:, None] - item["mean"]) / item["scale"]
+        raise UserError(
+            f"obs[{covariate['name']!r}]: the model was fitted on numbers, but this column is {column.dtype}; "
+            f"convert it to numbers"
+        )
+    return (column.to_numpy(np.float64)[:, None] - covariate["mean"]) / covariate["scale"]
 
 
 def _column(obs: pd.DataFrame, name: str) -> pd.Series:

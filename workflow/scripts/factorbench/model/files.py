@@ -1,4 +1,4 @@
-"""A model as two files in a folder: its tensors (safetensors) and all else (json). Never pickle."""
+"""A saved model: a folder with its tensors (safetensors) and all else (json). Pickle is never used."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..contracts.errors import UserError
 from ..contracts.files import atomic, read_json, write_json
 
 TENSORS, RECORD = "model.safetensors", "model.json"
-FORMAT, VERSION = "factorbench interpretable autoencoder", 1
+FORMAT, VERSION = "factorbench interpretable autoencoder", 2
 
 
 def write_model(folder: str | Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write ``tensors`` and last ``record``, each whole or not at all."""
+    """Write ``tensors``, then ``record``; each file appears only when it is complete."""
     folder = Path(folder)
     with atomic(folder / TENSORS) as part:
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part)
@@ -37,9 +37,9 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         record = read_json(path)
         if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise UserError(f"{path}: this is no saved autoencoder")
+            raise UserError(f"{path}: this is not a saved autoencoder")
         if record["version"] != VERSION:
-            raise UserError(f"{path}: format version {record['version']}, this program reads {VERSION}; fit again")
+            raise UserError(f"{path}: format version {record['version']}, but this program reads {VERSION}; fit again")
         path = Path(folder) / TENSORS
         return record, load_file(path)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The network of eqs. 1 and 2: a nonlinear encoder, a linear decoder, and covariates beside them."""
+"""The network of eqs. 1 and 2: a nonlinear encoder, a linear decoder, and the part of covariates."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Network(nn.Module):
     Parameters
     ----------
     n_genes, n_factors, n_covariates
-        Columns of Y, W and X.
+        Numbers of columns of Y, W and X.
     hidden
-        Widths of the hidden layers of the encoder f: each Linear, BatchNorm, ELU, Dropout; its last layer is linear.
+        Widths of the hidden layers of the encoder f. Each is Linear, BatchNorm, ELU, Dropout; the last layer is linear.
     dropout
         Share of hidden units dropped in training.
     covariate_hidden
-        Widths of the encoder e, whose mirror is the decoder d; empty: d(e(X)) = X Phi'.
+        Widths of the layers of the encoder e; the decoder d mirrors them. Empty: d(e(X)) = X Phi'.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Network(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise([n_genes, *hidden]):
-            # BatchNorm takes out the mean, so a bias before it has no gradient but rounding errors, which Adam would
-            # turn into steps of full size.
+            # BatchNorm subtracts the mean, so a bias before it would have a gradient of rounding errors only, and Adam
+            # would turn them into steps of full size.
             layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ELU(), nn.Dropout(dropout)]
         self.encoder = nn.Sequential(*layers, nn.Linear([n_genes, *hidden][-1], n_factors))
         self.decoder = nn.Linear(n_factors, n_genes, bias=False)
@@ -50,7 +50,7 @@ class Network(nn.Module):
         return self.decoder.weight
 
     def forward(self, expression: Tensor, covariates: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores f(Y), shape (n_cells, n_factors), and the fit f(Y) W' + d(e(X)), shape (n_cells, n_genes)."""
+        """Return the scores f(Y), shape (n_cells, n_factors), and f(Y) W' + d(e(X)), shape (n_cells, n_genes)."""
         scores = self.encoder(expression)
         fitted = self.decoder(scores)
         if self.covariates is not None:
@@ -59,7 +59,7 @@ class Network(nn.Module):
 
 
 def covariate_network(n_covariates: int, n_genes: int, hidden: Sequence[int]) -> nn.Module:
-    """d(e(X)) of eq. 2: X Phi' where ``hidden`` is empty, else an encoder and a decoder with ELU between layers."""
+    """Return d(e(X)) of eq. 2: X Phi' if ``hidden`` is empty, else an encoder and a decoder with ELU between layers."""
     if not hidden:
         return nn.Linear(n_covariates, n_genes, bias=False)
     return nn.Sequential(_elu_layers([n_covariates, *hidden]), nn.ELU(), _elu_layers([*hidden[::-1], n_genes]))
@@ -74,5 +74,5 @@ def _elu_layers(widths: Sequence[int]) -> nn.Sequential:
 
 @torch.no_grad()
 def start_at_mask(loadings: Tensor, mask: Tensor) -> None:
-    """Set annotated loadings (the first columns) to n_factors^-1/2 in ``mask``, shape (n_genes, n_sets), else to 0."""
+    """Set the first n_sets columns to n_factors^-1/2 inside ``mask``, shape (n_genes, n_sets), and to 0 outside."""
     loadings[:, : mask.shape[1]] = mask * loadings.shape[1] ** -0.5

@@ -1,4 +1,4 @@
-"""The objective, eq. 3, by terms: shared by training, evaluation and tests."""
+"""The terms of the objective, eq. 3, as training, evaluation and tests use them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def smooth_terms(expression: Tensor, fitted: Tensor, scores: Tensor, lambda0: float) -> Tensor:
-    """The two terms of F, the differentiable part of eq. 3, as means over the cells given.
+    """Return the two terms of F, the differentiable part of eq. 3, as means over the given cells.
 
     Parameters
     ----------
     expression, fitted
-        Centred expression Y and the model's f(Y) W' (+ covariates), shape (n_cells, n_genes).
+        Centred expression Y, and the model's f(Y) W' (+ covariates), shape (n_cells, n_genes).
     scores
         f(Y), shape (n_cells, n_factors).
 
@@ -34,15 +34,15 @@ def smooth_terms(expression: Tensor, fitted: Tensor, scores: Tensor, lambda0: fl
 
 
 def gram_terms(target: Tensor, scores: Tensor, loadings: Tensor, lambda0: float) -> Tensor:
-    """`smooth_terms` of the fit scores @ loadings.T, without ever forming it.
+    """Return `smooth_terms` for fitted = scores @ loadings.T, without computing that product.
 
-    |Y - Z W'|^2 = |Y|^2 - 2 <Y W, Z> + <Z W'W, Z> takes one product of the size of the data instead of two, and none
-    in the other direction for its gradient.
+    |Y - Z W'|^2 = |Y|^2 - 2 <Y W, Z> + <Z W'W, Z> needs one matrix product over all cells and genes instead of two,
+    and no further one for the gradient with respect to Z.
 
     Parameters
     ----------
     target
-        Y, or what covariates leave of it, shape (n_cells, n_genes).
+        Y, or Y minus what covariates explain, shape (n_cells, n_genes).
     scores
         Z = f(Y), shape (n_cells, n_factors).
     loadings
@@ -53,20 +53,20 @@ def gram_terms(target: Tensor, scores: Tensor, loadings: Tensor, lambda0: float)
 
 
 def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float) -> dict[str, float]:
-    """Eq. 3 by terms, lambdas included.
+    """Return the terms of eq. 3, multiplied by their lambdas.
 
     Parameters
     ----------
     smooth
         `smooth_terms`, shape (2,).
     loadings, weights
-        W and the lambdas of R1 for each of its entries (`prox.l1_weights`), shape (n_genes, n_factors).
+        W, and the lambda of each of its entries in R1 (`prox.l1_weights`), shape (n_genes, n_factors).
 
     Returns
     -------
     dict
-        ``reconstruction`` (mean squared error of a cell, summed over genes), ``scores`` (lambda0 term), ``genes``
-        (lambda1 and lambda2 terms, R1 of eq. 5), ``factors`` (lambda3 term, R2 of eq. 6) and ``objective``, their sum.
+        ``reconstruction`` (squared error summed over genes, mean over cells), ``scores`` (lambda0), ``genes`` (lambda1
+        and lambda2, R1 of eq. 5), ``factors`` (lambda3, R2 of eq. 6) and ``objective``, their sum.
     """
     with torch.no_grad():
         terms = {
@@ -85,18 +85,18 @@ def evaluate(
     weights: Tensor,
     params: dict[str, Any],
 ) -> dict[str, float]:
-    """Eq. 3 by terms on all cells, in evaluation mode.
+    """Return the terms of eq. 3 (`objective`) over all cells, in evaluation mode.
 
     Parameters
     ----------
     blocks
-        Centred expression and covariates (or ``None``) of a block of cells after the other.
+        Centred expression and covariates (or ``None``) of consecutive blocks of cells.
     """
     network.eval()
     sums, n_cells = 0, 0
     for expression, covariates in blocks:
         scores, fitted = network(expression, covariates)
-        # Double, so that the mean over many cells does not depend on the size of the blocks.
+        # In double precision, so that the mean over many cells does not depend on the size of the blocks.
         sums = sums + len(scores) * smooth_terms(expression, fitted, scores, params["lambda0"]).double()
         n_cells += len(scores)
     return objective(sums / n_cells, network.loadings, weights, params["lambda3"])

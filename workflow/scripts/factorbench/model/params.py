@@ -1,7 +1,7 @@
-"""Every setting of the autoencoder: default, meaning, range.
+"""All parameters of the autoencoder: default, meaning, range.
 
-What the model is (its lambdas, its layers) has the authors' values for the Kang data as defaults. How it is trained is
-a `RECIPES` entry: ``fast``, ours, or ``paper``, the authors'.
+The parameters of the model (lambdas, layers) default to the authors' values for the Kang data. The parameters of its
+training default to a recipe: ``fast``, ours, or ``authors``, which trains as the authors did.
 """
 
 from __future__ import annotations
@@ -32,24 +32,21 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_updates": 6570,  # 30 epochs of the Kang data
     },
 }
-"""What each recipe says of the params of training that are not given."""
-
+"""Recipe -> the training parameters that it sets. A value that the user gives overrides the recipe."""
 
 MOST_FACTORS, WIDEST, LONGEST = 10_000, 100_000, 10**9
-"""Factors of a kind, units of a layer, and epochs, updates or cells of a batch beyond which only a slip of the finger
-goes: what it would take is no network that any machine can hold, and no training that ends."""
+"""Limits that catch typing errors: factors of a kind, units of a layer, and epochs, updates or cells of a batch."""
 
 
-def _trained(doc: str, types: type | tuple[type, ...], **limits: Any) -> Param:
-    """A setting of training: ``None``, its default, stands for what the recipe says."""
-    types = types if isinstance(types, tuple) else (types,)
-    return Param(None, f"{doc}; null: as the recipe says", types=(*types, type(None)), **limits)
+def _trained(doc: str, *types: type, **limits: Any) -> Param:
+    """Return a parameter of the training. Its default, ``None``, stands for the recipe's value."""
+    return Param(None, f"{doc}; null: the recipe's value", types=(*types, type(None)), **limits)
 
 
 PARAMS: dict[str, Param] = {
     "recipe": Param(
         "fast",
-        "how it is trained: fast, by alternating steps on a schedule, or paper, as its authors did",
+        "how the model is trained: fast, with alternating steps on a schedule, or authors, as the authors did",
         choices=tuple(RECIPES),
     ),
     "n_sparse": Param(0, "number of sparse unannotated factors", minimum=0, maximum=MOST_FACTORS),
@@ -59,29 +56,31 @@ PARAMS: dict[str, Param] = {
     "lambda2": Param(0.43, "weight of the L1 norm of the loadings of sparse factors, eq. 5", minimum=0),
     "lambda3": Param(0.57, "weight of the group lasso on the loadings of every factor, eqs. 4 and 6", minimum=0),
     "hidden": Param(
-        [400, 400], "widths of the hidden layers of the encoder, empty for a linear one", types=(list, tuple)
+        [400, 400], "widths of the hidden layers of the encoder; empty: a linear encoder", types=(list, tuple)
     ),
     "dropout": _trained("share of hidden units dropped in training", float, minimum=0, maximum=0.99),
     "init": _trained(
-        "initial loadings: N(0, 1/n_factors), or, of annotated factors, n_factors^-1/2 in the set and 0 outside",
+        "initial loadings. normal: N(0, 1/n_factors). mask: for annotated factors n_factors^-1/2 inside the gene set "
+        "and 0 outside, for others as normal",
         str,
         choices=("normal", "mask", None),
     ),
     "optimizer": _trained(
-        "alternating: Adam on one cycle of learning rates for the encoder, a proximal gradient step of its own for W; "
-        "adam: for both, as the authors; sgd: the plain update of eq. 7",
+        "alternating: Adam with one cycle of learning rates for the encoder, a proximal gradient step for W; "
+        "adam: Adam for both, as the authors; sgd: the plain update of eq. 7",
         str,
         choices=("alternating", "adam", "sgd", None),
     ),
     "learning_rate": _trained(
-        "step size eta, the highest of the cycle; of adam and sgd also the prox (threshold eta * lambda)",
+        "step size eta. alternating: the highest of the cycle; adam and sgd: also that of the prox (threshold "
+        "eta * lambda)",
         float,
         minimum=1e-12,
     ),
-    "batch_size": _trained("most cells in a mini-batch", int, minimum=2, maximum=LONGEST),
-    "epochs": _trained("passes over all cells, the most there may be", int, minimum=1, maximum=LONGEST),
+    "batch_size": _trained("largest number of cells in a mini-batch", int, minimum=2, maximum=LONGEST),
+    "epochs": _trained("passes over all cells, more if min_updates needs more", int, minimum=1, maximum=LONGEST),
     "min_updates": _trained(
-        "updates (mini-batches) of a full training; small data take more epochs until there are that many",
+        "least number of updates (mini-batches) of a full training; small data take more epochs to reach it",
         int,
         minimum=0,
         maximum=LONGEST,
@@ -89,30 +88,29 @@ PARAMS: dict[str, Param] = {
     "center": Param(True, "whether genes are centred by their means over the cells of the fit (never scaled)"),
     "patience": Param(
         0,
-        "epochs without a better objective after which training stops at the best one; 0: no early stopping",
+        "epochs without a better objective after which training stops at the best epoch; 0: no early stopping",
         minimum=0,
     ),
     "tolerance": Param(1e-3, "relative decrease of the objective that counts as better", minimum=0, maximum=1),
     "covariates": Param([], "columns of obs explained additively, eq. 2: categories or numbers", types=(list, tuple)),
     "covariate_hidden": Param(
         [],
-        "widths of the covariates' encoder, its last the code, mirrored by their decoder; empty: a linear map",
+        "widths of the layers of the covariates' encoder, which their decoder mirrors; empty: a linear map",
         types=(list, tuple),
     ),
 }
 
 
 def check_params(given: dict[str, Any], where: str = "InterpretableAutoencoder") -> dict[str, Any]:
-    """All params: the ``given`` ones checked, the others at their defaults or as the recipe says.
+    """Return all parameters: the ``given`` ones checked, the others at their defaults or at the recipe's values.
 
     Raises
     ------
     UserError
-        If a setting is unknown, of the wrong type or out of its range.
+        If a parameter is unknown, of the wrong type or out of its range.
     """
     params = resolve(Spec(name="the autoencoder", title="", params=PARAMS), given, where)
-    recipe = RECIPES[params["recipe"]]
-    params |= {key: value for key, value in recipe.items() if params[key] is None}
+    params |= {key: value for key, value in RECIPES[params["recipe"]].items() if params[key] is None}
     for key, value in params.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where}.{key}: {value!r} should be finite")
@@ -121,15 +119,14 @@ def check_params(given: dict[str, Any], where: str = "InterpretableAutoencoder")
             raise UserError(
                 f"{where}.{key}: {params[key]!r} should be a list of whole numbers above zero, at most {WIDEST:,}"
             )
-        params[key] = list(params[key])
     if not all(isinstance(name, str) for name in params["covariates"]):
         raise UserError(f"{where}.covariates: {params['covariates']!r} should be a list of names of columns of obs")
-    params["covariates"] = list(params["covariates"])
-    return params
+    # Copies, so that models do not share lists with each other or with PARAMS.
+    return params | {key: list(params[key]) for key in ("hidden", "covariates", "covariate_hidden")}
 
 
 def check_size(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
-    """Raise `UserError` if data of this size cannot be fitted with these params."""
+    """Raise `UserError` if data of this size cannot be fitted with these parameters."""
     if n_genes == 0:
         raise UserError("the data have no genes")
     if n_sets + params["n_sparse"] + params["n_dense"] == 0:

@@ -1,4 +1,4 @@
-"""Training: the proximal stochastic gradient of eq. 7, as the authors take its steps and as alternating steps."""
+"""Training by the proximal stochastic gradient of eq. 7: joint steps, as the authors', or alternating steps."""
 
 from __future__ import annotations
 
@@ -20,19 +20,30 @@ from .objective import evaluate, gram_terms, objective, smooth_terms
 from .prox import proximal_operator
 
 HOLD = 0.15
-"""Share of a training in which W stays as it began (`Alternating`)."""
+"""`Alternating`: share of the updates during which W keeps its initial values."""
 
-WARM_UP = 0.4
-"""Share of a training after which the learning rate is highest: it rises, then falls to nothing (`Alternating`)."""
+RISE = 0.4
+"""`Alternating`: share of the updates during which the learning rate rises. Afterwards it falls to zero."""
 
 RAMP = 0.8
-"""Share of a training after which lambda3 is what it is: it grows from 0 as soon as W moves (`Alternating`)."""
+"""`Alternating`: share of the updates after which lambda3 has its full value. It grows from 0 once W moves."""
 
 
 @dataclass
 class Outcome:
-    """How training ended: ``status`` and ``reason`` as in `contracts.Factors`, ``epochs`` that were completed,
-    ``converged`` (``None`` without early stopping) and ``history``, one dict an epoch (see `train`)."""
+    """How training ended.
+
+    Attributes
+    ----------
+    status, reason
+        As in `contracts.factors.Factors`.
+    epochs
+        Completed epochs.
+    converged
+        Whether early stopping was reached (``None``: training was without early stopping).
+    history
+        One dict per epoch (`train`).
+    """
 
     status: str = "ok"
     reason: str = ""
@@ -42,29 +53,29 @@ class Outcome:
 
 
 def n_epochs(n_cells: int, params: dict[str, Any]) -> int:
-    """``epochs``, or as many as it takes to make ``min_updates`` updates, one a mini-batch."""
+    """Return ``epochs``, or more if ``min_updates`` updates (one per mini-batch) need more."""
     updates = len(batch_sizes(n_cells, params["batch_size"]))
     return max(params["epochs"], math.ceil(params["min_updates"] / updates))
 
 
 def n_held(n_updates: int) -> int:
-    """How many of the first updates leave W as it began (`HOLD`): none of very few."""
+    """Return how many of the first updates leave W at its initial values (`HOLD`); 0 for very few updates."""
     return int(HOLD * n_updates)
 
 
 class Together:
-    """Eq. 7 as the authors take it: a gradient step on F for all parameters (Adam, or plain), then the prox of R for W.
+    """Eq. 7 as the authors use it: a gradient step on F for all parameters (Adam or SGD), then the prox of R for W.
 
     Parameters
     ----------
     network
-        Is changed in place.
+        It is changed in place.
     weights
         `prox.l1_weights`, shape (n_genes, n_factors).
     params
-        Of `params.check_params`.
+        From `params.check_params`.
     n_updates
-        How many steps a full training has.
+        Number of steps of a full training.
     """
 
     def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
@@ -73,12 +84,12 @@ class Together:
         self.optimizer = optimizers[params["optimizer"]](network.parameters(), lr=params["learning_rate"], fused=True)
 
     def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
-        """One update on one mini-batch.
+        """Do one update on one mini-batch.
 
         Returns
         -------
         Tensor
-            The two terms of F on the batch before the step, not attached to the graph, shape (2,).
+            The two terms of F on the batch before the step, detached, shape (2,).
         """
         scores, fitted = self.network(expression, covariates)
         terms = smooth_terms(expression, fitted, scores, self.params["lambda0"])
@@ -92,34 +103,37 @@ class Together:
 
 
 class Alternating:
-    """A proximal gradient step for W given the scores, and a step of Adam for the encoder given W.
+    """A proximal gradient step for W given the scores, and an Adam step for the encoder given W.
 
-    Given the scores Z of a batch, eq. 3 is convex in W and its curvature is Z'Z, so W needs no learning rate: each
-    factor steps as far as its row of abs(Z'Z) allows without raising eq. 3 on the batch. Adam's steps are of another
-    length for every entry, while the prox that follows them takes off eta * lambda from all alike: they settle where
-    eq. 3 is not at its least.
+    Given the scores Z of a batch, eq. 3 is convex in W with curvature Z'Z, so W needs no learning rate: each factor
+    takes the longest step that its row of abs(Z'Z) allows without raising eq. 3 on the batch. Adam for W has a fault:
+    its steps have a different length for every entry, but the prox that follows subtracts the same eta * lambda from
+    all of them. Such training does not end at a minimum of eq. 3.
 
-    Three things change as training goes on. The encoder's learning rate makes one cycle (`WARM_UP`). W is held
-    (`HOLD`) until the scores are those of the gene sets W began as: were it moved by the first, random scores, chance
-    would decide which of several nested sets takes a programme, another one with every seed. And lambda3 grows from 0
-    to what it is (`RAMP`): the group lasso would switch off for good factors whose scores mean nothing yet.
+    Three things change during training:
 
-    Takes and does what `Together` does.
+    - The learning rate of the encoder makes one cycle (`RISE`).
+    - W keeps its initial values for some time (`HOLD`), until the scores are those of the gene sets. If W moved with
+      the first, random scores, chance would decide which of several nested gene sets takes a programme, and every
+      seed would give another one.
+    - lambda3 grows from 0 to its full value (`RAMP`). Otherwise the group lasso would switch off factors for good
+      while their scores mean nothing yet.
+
+    Parameters are those of `Together`.
     """
 
     def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
         self.network, self.weights, self.params = network, weights, params
         self.n_updates, self.done, self.held = n_updates, 0, n_held(n_updates)
         others = [p for p in network.parameters() if p is not network.loadings]
-        eta = params["learning_rate"]
-        self.optimizer = torch.optim.Adam(others, lr=eta, fused=True)
-        up = max(1, round(WARM_UP * n_updates))
+        self.optimizer = torch.optim.Adam(others, lr=params["learning_rate"], fused=True)
+        up = max(1, round(RISE * n_updates))
         rise = LinearLR(self.optimizer, start_factor=1e-3, total_iters=up)
         fall = CosineAnnealingLR(self.optimizer, T_max=max(1, n_updates - up))
         self.schedule = SequentialLR(self.optimizer, [rise, fall], milestones=[up])
 
     def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
-        """One update on one mini-batch; see `Together.step`."""
+        """Do one update on one mini-batch (`Together.step`)."""
         W = self.network.loadings.detach()
         scores = self.network.encoder(expression)
         target = expression if covariates is None else expression - self.network.covariates(covariates)
@@ -135,9 +149,10 @@ class Alternating:
         return terms.detach()
 
     def descend(self, loadings: Tensor, scores: Tensor, target: Tensor, lambda3: float) -> Tensor:
-        """W after one proximal gradient step on eq. 3 with these scores, which never raises it.
+        """Return W after one proximal gradient step on eq. 3 with these scores. The step never raises eq. 3.
 
-        The step of a factor is 1 / (2 sum of abs of its row of Z'Z / n): diag of these sums majorises Z'Z / n.
+        The step of a factor is 1 / (2 s), where s is the sum of the absolute values in its row of Z'Z / n: the diagonal
+        matrix of these sums is an upper bound of Z'Z / n.
         """
         gram = scores.T @ scores / len(scores)
         gradient = 2 * (loadings @ gram - target.T @ scores / len(scores))
@@ -146,7 +161,7 @@ class Alternating:
 
 
 UPDATES = {"adam": Together, "sgd": Together, "alternating": Alternating}
-"""How W and the encoder are updated, by the setting ``optimizer``."""
+"""Value of the parameter ``optimizer`` -> how the encoder and W are updated."""
 
 
 def train(
@@ -163,25 +178,25 @@ def train(
     Parameters
     ----------
     cells
-        Centred expression and covariates (`cells.Cells`), on the device of the network.
+        Centred expression and covariates, on the device of the network.
     weights
         `prox.l1_weights`, shape (n_genes, n_factors).
     outside
         True for annotated loadings outside their gene set, bool, shape (n_genes, n_sets).
     params
-        Of `params.check_params`.
+        From `params.check_params`.
     budget
-        Asked after every batch; when it is spent training ends and the network stays as it is.
+        Checked after every batch. When it is spent, training ends and the network stays as it is.
     watch
-        Called after every epoch, before anything of it is looked at.
+        Called after every epoch, before its results are checked.
 
     Returns
     -------
     Outcome
-        Its history has for each epoch ``epoch``, ``seconds`` (since training began), the terms of eq. 3 and their sum
-        (`objective.objective`; the two terms of F are means over the epoch's batches as they were trained on, with
-        dropout), ``n_active`` factors, ``outside_zero`` (share of annotated loadings outside the mask that are exactly
-        zero) and, with early stopping, ``evaluated`` (eq. 3 on all cells in evaluation mode).
+        Its history has per epoch ``epoch``, ``seconds`` (since training began), the terms of eq. 3 and their sum
+        (`objective.objective`; the two terms of F are means over the epoch's batches during training, with dropout),
+        ``n_active`` factors, ``outside_zero`` (share of annotated loadings outside the mask that are exactly zero) and,
+        with early stopping, ``evaluated`` (eq. 3 on all cells in evaluation mode).
     """
     outcome = Outcome()
     patience, epochs = params["patience"], n_epochs(len(cells), params)
@@ -199,7 +214,7 @@ def train(
             outcome.history.append(row)
             if not _finite(row, network):
                 outcome.status = "diverged"
-                outcome.reason = f"not finite in epoch {epoch}; the weights are those before it"
+                outcome.reason = f"values were not finite in epoch {epoch}; the weights are from before that epoch"
                 break
             outcome.epochs += complete
             if patience:
@@ -210,10 +225,10 @@ def train(
             progress.set_postfix_str(_line(row), refresh=False)
             progress.update()
             if patience and stale >= patience:
-                outcome.converged, outcome.reason = True, f"no better for {patience} epochs"
+                outcome.converged, outcome.reason = True, f"the objective was no better for {patience} epochs"
                 break
             if budget.spent() and not (complete and epoch == epochs):
-                outcome.status, outcome.reason = "budget", f"its budget was spent in epoch {epoch} of {epochs}"
+                outcome.status, outcome.reason = "budget", f"the budget was spent in epoch {epoch} of {epochs}"
                 break
         else:
             if patience:
@@ -228,16 +243,16 @@ def train(
 def _epoch(
     network: Network, updates: Together | Alternating, cells: Cells, batch_size: int, budget: Budget
 ) -> tuple[Tensor, bool]:
-    """One pass over all cells: the two terms of F, means over the cells seen, and whether all of them were."""
+    """Pass over all cells; return the two terms of F, means over the cells used, and whether all cells were used."""
     network.train()
-    sums, seen = network.loadings.new_zeros(2), 0
+    sums, n_used = network.loadings.new_zeros(2), 0
     for expression, covariates in cells.batches(batch_size):
         sums += len(expression) * updates.step(expression, covariates)
-        seen += len(expression)
+        n_used += len(expression)
         if budget.spent():
             break
     network.eval()
-    return sums.detach() / seen, seen == len(cells)
+    return sums.detach() / n_used, n_used == len(cells)
 
 
 @torch.no_grad()
@@ -262,6 +277,6 @@ def _snapshot(network: Network) -> dict[str, Tensor]:
 def _line(row: dict[str, float]) -> str:
     return (
         f"objective {row['objective']:.1f} = fit {row['reconstruction']:.1f} + scores {row['scores']:.1f} + "
-        f"genes {row['genes']:.1f} + factors {row['factors']:.1f}, {row['n_active']} on, "
-        f"{row['outside_zero']:.1%} off-mask zeros"
+        f"genes {row['genes']:.1f} + factors {row['factors']:.1f}, {row['n_active']} factors on, "
+        f"{row['outside_zero']:.1%} zeros outside the mask"
     )
