@@ -1,1 +1,1 @@
-"""One file per method: ``SPEC`` and ``fit(data, params, seed, device, budget) -> Factors`` (see `factorbench.registry`)."""
+"""One file per method: ``SPEC`` and ``fit(data, params, seed, device, budget) -> Factors`` (`factorbench.registry`)."""

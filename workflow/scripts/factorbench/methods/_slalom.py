@@ -1,10 +1,10 @@
-"""Imports the unmodified ``slalom==1.0.0.dev11`` beside a scipy and a scikit-learn that are years younger.
+"""Import the unmodified ``slalom==1.0.0.dev11`` with versions of scipy and scikit-learn that are years newer.
 
-slalom reaches numpy's functions through scipy (``scipy.array``, ``scipy.randn``, ...; gone since scipy 1.12) and
-imports the name ``sklearn.decomposition.RandomizedPCA``, which it never uses. Both are offered to it while it is being
-imported, and only then: the rest of the process keeps the real modules. Not a line of slalom is replaced, but for the
-sign of the principal components it starts from, which scikit-learn has since come to choose otherwise (`OldSignPCA`),
-and in models given to `reassociate`.
+slalom uses numpy's functions through scipy (``scipy.array``, ``scipy.randn``, ...; removed in scipy 1.12) and imports
+``sklearn.decomposition.RandomizedPCA``, which it never uses. Both are provided while slalom is imported, and only to
+slalom: the rest of the process keeps the real modules. No line of slalom is replaced, with two exceptions. The
+principal components that slalom starts from get the signs of its time, which later versions of scikit-learn choose
+differently (`OldSignPCA`), and models given to `reassociate` compute one product differently.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ FROM_NUMPY = (
     *("hstack", "int32", "int_", "isnan", "isscalar", "mean", "median", "mod", "nan", "newaxis", "ones", "outer", "pi"),
     *("random", "repeat", "reshape", "setxor1d", "shape", "sum", "tile", "unique", "vstack", "where", "zeros"),
 )
-"""What slalom expects scipy to pass on from numpy."""
+"""Names that slalom expects in scipy and that are numpy's."""
 
 FROM_EMATH = ("log", "log2", "sqrt")
-"""What old versions of scipy took from `numpy.emath` rather than from numpy."""
+"""Names that old versions of scipy took from `numpy.emath`."""
+
+IMPORTED_FIRST = ("scipy.special", "scipy.linalg", "sklearn.linear_model", "sklearn.metrics", "pandas", "h5py", "pylab")
+"""Modules that slalom imports too. They must be loaded with the real scipy."""
 
 _lock = threading.Lock()
 
@@ -38,45 +41,37 @@ _lock = threading.Lock()
 class OldSignPCA(sklearn.decomposition.PCA):
     """PCA with the signs of scikit-learn before 1.5: the score of largest magnitude of each component is positive.
 
-    slalom starts its factors from such components, so their signs decide where it ends.
+    slalom starts its factors from these components, so their signs determine where it ends.
     """
 
     def fit_transform(self, X: np.ndarray, y: None = None) -> np.ndarray:
-        """Scores of the components, shape (n_cells, n_components)."""
+        """Return the scores of the components, shape (n_cells, n_components)."""
         scores = super().fit_transform(X, y)
         largest = np.abs(scores).argmax(axis=0)
         return scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1.0, 1.0)
 
 
 class _OldScipy(ModuleType):
-    """scipy as slalom knows it: numpy's functions first, the real scipy for all else, also when written to."""
+    """scipy as slalom knows it: numpy's functions first, the real scipy for all other names."""
 
     def __init__(self) -> None:
         super().__init__("scipy")
-        offered = {name: getattr(np, name) for name in FROM_NUMPY}
-        offered |= {name: getattr(np.emath, name) for name in FROM_EMATH}
-        self.__dict__.update(offered, randn=np.random.randn, __path__=scipy.__path__, __spec__=scipy.__spec__)
+        old = {name: getattr(np, name) for name in FROM_NUMPY}
+        old |= {name: getattr(np.emath, name) for name in FROM_EMATH}
+        self.__dict__.update(old, randn=np.random.randn, __path__=scipy.__path__, __spec__=scipy.__spec__)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(scipy, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # The import system hangs a submodule on its parent when it loads one: that parent is the real scipy.
+        # When Python loads a submodule, it sets it as an attribute of its parent: that must be the real scipy.
         setattr(scipy, name, value)
 
 
 @contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    """The modules that slalom expects to find, for as long as the block lasts."""
-    for module in (
-        "scipy.special",
-        "scipy.linalg",
-        "sklearn.linear_model",
-        "sklearn.metrics",
-        "pandas",
-        "h5py",
-        "pylab",
-    ):
+def _old_modules() -> Iterator[None]:
+    """Provide the modules that slalom expects inside the ``with`` block."""
+    for module in IMPORTED_FIRST:
         importlib.import_module(module)
     sys.modules["scipy"] = _OldScipy()
     sklearn.decomposition.RandomizedPCA = sklearn.decomposition.PCA
@@ -88,7 +83,7 @@ def _as_it_was() -> Iterator[None]:
 
 
 def load() -> ModuleType:
-    """The module slalom; calling it again returns the same one.
+    """Return the module slalom, imported on the first call.
 
     Raises
     ------
@@ -101,7 +96,7 @@ def load() -> ModuleType:
                 # pkg_resources is deprecated, and slalom's regular expressions are not raw strings.
                 warnings.simplefilter("ignore")
                 importlib.import_module("brewer2mpl")
-                with _as_it_was():
+                with _old_modules():
                     importlib.import_module("slalom")
             sys.modules["slalom.core"].PCA = OldSignPCA
         return sys.modules["slalom"]
@@ -109,7 +104,7 @@ def load() -> ModuleType:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Numpy's global generator, the only one slalom draws from, seeded; afterwards it is as it was before."""
+    """Seed numpy's global generator, the only one that slalom uses; restore its state after the ``with`` block."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:
@@ -119,14 +114,14 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _Product:
-    """A product of two matrices, not evaluated: it can only be multiplied by a vector."""
+    """The product of two matrices, not evaluated. It can only be multiplied by a vector."""
 
     def __init__(self, left: np.ndarray, right: np.ndarray) -> None:
         self.left, self.right = left, right
 
 
 class _FromTheRight:
-    """Stands for what slalom calls ``SP``; its ``dot`` evaluates a product of three, (A B) v, as A (B v)."""
+    """Replacement for the module that slalom calls ``SP``: its ``dot`` evaluates (A B) v as A (B v)."""
 
     def __init__(self, scipy_of_slalom: Any) -> None:
         self._scipy = scipy_of_slalom
@@ -141,15 +136,15 @@ class _FromTheRight:
 
 
 def reassociate(model: Any) -> None:
-    """Make one model of slalom update its scores by S (W' v) where slalom evaluates (S W') v.
+    """Make one model of slalom compute S (W' v) instead of (S W') v when it updates its scores.
 
-    The code that runs is slalom's own ``updateS``. This model is given a copy of that function to which ``SP`` means
-    something else; neither slalom nor any other model is touched, so there is nothing to put back.
+    The model gets a copy of slalom's function ``updateS`` in which only the name ``SP`` has another value. slalom and
+    other models stay unchanged.
     """
     original = type(model).updateS
-    seen = original.__globals__ | {"SP": _FromTheRight(original.__globals__["SP"])}
-    model.updateS = MethodType(FunctionType(original.__code__, seen), model)
+    names = original.__globals__ | {"SP": _FromTheRight(original.__globals__["SP"])}
+    model.updateS = MethodType(FunctionType(original.__code__, names), model)
 
 
-# What MethodSpec.imports asks for by importing this module: slalom itself, before the clock starts.
+# `MethodSpec.warm_up` imports this module, so that slalom is loaded before the clock starts.
 load()

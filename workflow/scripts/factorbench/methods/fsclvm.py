@@ -4,10 +4,11 @@ Variational Bayes for Y = X (W * Z)' + noise, with an inclusion variable Z for e
 gene set, and a precision alpha for each factor that switches off those the data do not need. Called as the authors of
 the interpretable autoencoder called it (Rybakov et al. 2020): Gaussian noise, no pre-training.
 
-Two things surround slalom's own ``initFA`` and ``train`` and change no number of theirs. The generator they draw from
-is seeded before each: ``train`` updates the factors in a new random order in every iteration, ``initFA`` draws the
-genes that sparse factors start from, and the rest of the start is always the same, for ``initFA`` seeds that itself.
-And ``train`` is left between two iterations once the budget is spent.
+Two things are added around slalom's ``initFA`` and ``train``, without a change of their numbers:
+
+- Numpy's generator is seeded before each. ``initFA`` draws the genes that sparse factors start from (it seeds the rest
+  of the start itself), and ``train`` draws a new order of the factors in every iteration.
+- ``train`` is stopped between two iterations when the budget is spent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pandas as pd
 
 from ..contracts.budget import Budget
 from ..contracts.errors import UserError
-from ..contracts.factors import Factors, no_factors
+from ..contracts.factors import KINDS, Factors, no_factors
 from ..progress import bar
 from ..registry import MethodSpec, Param
 
@@ -39,7 +40,7 @@ SPEC = MethodSpec(
         "n_dense": Param(0, "dense factors beside the annotated ones (slalom's own default is 3)", minimum=0),
         "n_sparse": Param(0, "sparse factors beside the annotated ones", minimum=0),
         "max_iterations": Param(
-            10_000, "iterations after which it gives up (slalom's own default, 2000, is often too few)", minimum=1
+            10_000, "largest number of iterations (slalom's own default, 2000, is often too few)", minimum=1
         ),
         "tolerance": Param(
             1e-8, "converged when the mean absolute residual changes by less than this in 100 iterations", minimum=0
@@ -51,39 +52,40 @@ SPEC = MethodSpec(
 )
 
 CHECK_EVERY = 100
-"""Iterations between two looks of slalom at its residual."""
+"""Iterations between two convergence checks of slalom."""
 
 GENES_OF_A_SPARSE_FACTOR = 20
-"""slalom starts each sparse factor from so many of the most variable genes."""
+"""Number of the most variable genes from which slalom starts each sparse factor."""
 
 
 def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
-    """Refuse what slalom cannot do.
+    """Check that slalom can fit data of this size.
 
     Raises
     ------
     UserError
         If there are too few genes for sparse factors, or too little memory: slalom allocates n_cells x n_factors^2
-        doubles (and never uses them).
+        doubles, which it never uses.
     """
     if params["n_sparse"] and n_genes < GENES_OF_A_SPARSE_FACTOR:
         raise UserError(
-            f"fsclvm: params.n_sparse needs at least {GENES_OF_A_SPARSE_FACTOR} genes, there are {n_genes}; set it to 0"
+            f"fsclvm: params.n_sparse needs {GENES_OF_A_SPARSE_FACTOR} genes, but the data have {n_genes}; set it to 0"
         )
     n_factors = n_sets + params["n_dense"] + params["n_sparse"]
     needed = 8 * n_cells * n_factors**2
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
         raise UserError(
-            f"fsclvm: {n_cells} cells x {n_factors} factors need {needed / 2**30:.0f} GiB of memory, there are "
-            f"{there / 2**30:.0f}; give it a dataset with a smaller n_cells, or fewer gene sets by a larger min_genes"
+            f"fsclvm: {n_cells} cells x {n_factors} factors need {needed / 2**30:.0f} GiB of memory, this machine has "
+            f"{available / 2**30:.0f}; use a dataset with a smaller n_cells, or fewer gene sets by a larger min_genes"
         )
 
 
 def memory(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> float:
-    """Bytes of a fit at its peak, data included: eight copies of dense expression in doubles, and what `check` tells.
+    """Return the peak memory of a fit in bytes, data included, without the 230 MiB of the libraries.
 
-    Measured on 250 to 13,576 cells, 25 to 130 gene sets: 0.9 to 1.1 of it, beside the libraries' 230 MiB.
+    It is that of eight copies of dense expression in doubles and of the array that `check` describes. Measured peaks
+    were 0.9 to 1.1 times this, on 250 to 13,576 cells and 25 to 130 gene sets.
     """
     n_factors = n_sets + params["n_dense"] + params["n_sparse"]
     return 8 * n_cells * (8 * n_genes + n_factors**2)
@@ -102,31 +104,31 @@ def fit(
     Parameters
     ----------
     data
-        Log-normalised expression and gene sets (`contracts.check_prepared`). It is not changed.
+        Log-normalised expression and gene sets (`contracts.prepared.check_prepared`). It is not changed.
     params
         All of ``SPEC.params``.
     seed
-        Decides the order of updates and the genes that sparse factors start from.
+        Determines the order of updates and the genes that sparse factors start from.
     device
         Not used: slalom runs on the processor.
     budget
-        Seconds after which it stops between two iterations and keeps what it has.
+        Time after which the fit stops between two iterations and keeps its results so far.
     modify
-        Called with slalom's model before it is trained, by methods that change how it computes; not by this one.
+        Called with slalom's model before it is trained, by methods that change how it computes.
 
     Returns
     -------
     Factors
-        Scores E[X]; loadings E[W] * E[Z], the posterior mean of the effective weights, zero for factors that slalom
-        switched off; in the table ``native_relevance``, 1 / E[alpha]. Genes in no set have loadings of zero: slalom
-        leaves them out. Status ``ok`` (converged), ``max_iterations``, ``budget`` or ``diverged``.
+        Scores E[X]. Loadings E[W] * E[Z], the posterior mean of the effective weights; zero for factors that slalom
+        switched off and for genes in no set, which slalom leaves out. The table has ``native_relevance``, 1 / E[alpha].
+        Status ``ok`` (converged), ``max_iterations``, ``budget`` or ``diverged``.
     """
     from . import _slalom
 
     slalom = _slalom.load()
     mask = np.asarray(data.varm["mask"], bool)
     expression = data.X.toarray().astype(np.float64)
-    # slalom reads meaning into names ("hidden1", "bias"): those of the sets stay outside.
+    # slalom treats some names ("hidden1", "bias") specially, so it does not get those of the gene sets.
     annotated = [f"set{k}" for k in range(mask.shape[1])]
     with _slalom.seeded(seed), contextlib.redirect_stdout(io.StringIO()):
         model = slalom.initFA(
@@ -150,13 +152,12 @@ def fit(
         failed.iterations, failed.converged, failed.history = model.iterationCount, False, history
         return failed
 
-    sparse = [f"hiddenSparse{k}" for k in range(params["n_sparse"])]
-    dense = [f"hidden{k}" for k in range(params["n_dense"])]
-    columns = model.getTermIndex([*annotated, *sparse, *dense])
+    n_sparse, n_dense = params["n_sparse"], params["n_dense"]
+    unannotated = [*(f"hiddenSparse{k}" for k in range(n_sparse)), *(f"hidden{k}" for k in range(n_dense))]
+    columns = model.getTermIndex([*annotated, *unannotated])
     active = model.doUpdate[columns] == 1
     loadings = np.zeros((data.n_vars, len(columns)))
     loadings[model.idx_genes] = np.where(active, (model.getW() * model.getZ())[:, columns], 0)
-    n_hidden = len(sparse) + len(dense)
     return Factors(
         scores=model.getX()[:, columns],
         loadings=loadings,
@@ -164,15 +165,15 @@ def fit(
             {
                 "name": [
                     *map(str, data.uns["gene_sets"]),
-                    *(f"sparse_{k + 1}" for k in range(len(sparse))),
-                    *(f"dense_{k + 1}" for k in range(len(dense))),
+                    *(f"sparse_{k + 1}" for k in range(n_sparse)),
+                    *(f"dense_{k + 1}" for k in range(n_dense)),
                 ],
-                "kind": ["annotated"] * len(annotated) + ["sparse"] * len(sparse) + ["dense"] * len(dense),
+                "kind": np.repeat(KINDS, (len(annotated), n_sparse, n_dense)),
                 "active": active,
                 "native_relevance": model.getRelevance()[columns],
             }
         ),
-        mask=np.pad(mask, ((0, 0), (0, n_hidden))),
+        mask=np.pad(mask, ((0, 0), (0, len(unannotated)))),
         status=status,
         reason=reason,
         iterations=model.iterationCount,
@@ -184,23 +185,24 @@ def fit(
 
 
 class _Stop(Exception):
-    """Leaves ``train`` between two updates; its text is the status."""
+    """Stops ``train`` between two updates. Its text is the status of the run."""
 
 
 def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> tuple[str, str, list[dict[str, float]]]:
-    """Call slalom's ``train`` on ``model``, leaving it before the first update that begins after the budget.
+    """Call slalom's ``train`` on ``model``; stop it before an update if the budget is spent.
 
-    An interrupted model is, bit for bit, one that was trained for that many iterations.
+    A stopped model is, bit for bit, a model that was trained for that many iterations.
 
     Returns
     -------
     status, reason, history
-        One of `contracts.STATUSES`; why in one sentence; iteration, mean absolute residual and number of factors that
-        are on wherever slalom looks at its residual: after iteration 1, 101, 201, ...
+        One of `contracts.run.STATUSES`; one sentence on why training ended; and, for every check of slalom (after
+        iterations 1, 101, 201, ...), ``iteration``, ``residual`` (mean absolute) and ``active``, the number of factors
+        that are on.
     """
     update = model.update
     history: list[dict[str, float]] = []
-    # Most runs converge long before max_iterations: a share of it would mislead, so the bar has no total.
+    # The bar has no total, because most runs converge long before max_iterations.
     progress = bar(None, "f-scLVM")
 
     def watched() -> None:
@@ -214,25 +216,25 @@ def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> 
             if not np.isfinite(history[-1]["residual"]):
                 raise _Stop("diverged")
 
-    said = io.StringIO()
+    output = io.StringIO()
     model.update = watched
     try:
-        with contextlib.redirect_stdout(said), np.errstate(all="ignore"), progress:
+        with contextlib.redirect_stdout(output), np.errstate(all="ignore"), progress:
             model.train(nIterations=max_iterations, tolerance=tolerance)
     except _Stop as stop:
         status = str(stop)
     else:
-        # train() does not return whether it converged, it only says so.
-        status = "ok" if "Converged after" in said.getvalue() else "max_iterations"
+        # train() prints whether it converged, but does not return it.
+        status = "ok" if "Converged after" in output.getvalue() else "max_iterations"
     finally:
         del model.update
-    if not all(np.isfinite(found).all() for found in (model.getX(), model.getW(), model.getZ())):
+    if not all(np.isfinite(values).all() for values in (model.getX(), model.getW(), model.getZ())):
         status = "diverged"
     return status, _reason(status, model.iterationCount, tolerance, history, budget), history
 
 
 def _state(model: Any) -> dict[str, float]:
-    """Where the model stands: the mean absolute residual by which ``train`` judges itself, and the factors on."""
+    """Return the iteration, the mean absolute residual that ``train`` checks, and the number of factors on."""
     reconstruction = np.dot(model.getX(), (model.getW() * model.getZ()).T)
     return {
         "iteration": model.iterationCount + 1,
@@ -258,11 +260,9 @@ def _reason(status: str, iterations: int, tolerance: float, history: list[dict[s
             f"in {CHECK_EVERY} iterations"
         )
     if status == "diverged":
-        return f"not a finite number after {iterations} iterations"
-    stopped = "its budget was spent" if status == "budget" else "that is max_iterations"
-    if status == "budget" and budget.seconds is not None:
-        stopped = f"its budget of {budget.seconds:g} s was spent"
-    reason = f"stopped after {iterations} iterations: {stopped}"
+        return f"values were not finite after {iterations} iterations"
+    cause = f"the budget of {budget.seconds:g} s was spent" if status == "budget" else "max_iterations was reached"
+    reason = f"stopped after {iterations} iterations: {cause}"
     if len(history) > 1:
         reason += (
             f"; the mean absolute residual last changed by {_change(history):.1e} in {CHECK_EVERY} iterations "

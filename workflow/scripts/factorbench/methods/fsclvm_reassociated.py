@@ -1,9 +1,9 @@
-"""f-scLVM MODIFIED: slalom with one product re-associated. The baseline as fast as its own mathematics allows.
+"""f-scLVM MODIFIED: slalom with one matrix product evaluated in another order. It shows what this product costs.
 
-To update the scores of a factor, slalom projects what the other factors explain onto it: S W' v, with S the scores
-and W the weights of the others, v its own weights over the noise. It evaluates (S W') v, n_cells x n_genes x n_factors
-multiplications; S (W' v) is the same vector, up to rounding, for n_factors x (n_cells + n_genes). Everything else is
-slalom's, run as by `fsclvm`: the two side by side tell how much of a ratio of run times this line is worth.
+To update the scores of a factor, slalom needs S W' v: S are the scores and W the weights of the other factors, and v
+are its own weights over the noise. slalom evaluates (S W') v, with n_cells x n_genes x n_factors multiplications.
+S (W' v) is the same vector, up to rounding, with n_factors x (n_cells + n_genes). All else is slalom's code, run as by
+`fsclvm`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SPEC = dataclasses.replace(
     name="fsclvm_reassociated",
     title="f-scLVM (slalom, modified: one product re-associated)",
     same_model_as="fsclvm",
-    differs_by="one product re-associated",
+    differs_by="one matrix product that is evaluated in another order",
 )
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
-    """`fsclvm.fit` of a model that evaluates S (W' v) instead of (S W') v (`_slalom.reassociate`)."""
+    """Call `fsclvm.fit` with a model that evaluates S (W' v) instead of (S W') v (`_slalom.reassociate`)."""
     from . import _slalom
 
     return fsclvm.fit(data, params, seed, device, budget, modify=_slalom.reassociate)

@@ -1,4 +1,4 @@
-"""Control: the score of a gene set is the mean expression of its genes. It uses nothing but the gene sets."""
+"""Control: the score of a gene set is the mean expression of its genes. Nothing is learned."""
 
 from __future__ import annotations
 

@@ -6,37 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.budget import Budget
 from ..contracts.factors import Factors, no_factors
-from ..model.params import PARAMS, check_params, check_size
+from ..model.params import PARAMS, check_params
+from ..model.params import check_size as check
 from ..registry import MethodSpec
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+__all__ = ["SPEC", "check", "complete", "fit"]
 
 SPEC = MethodSpec(
     name="interpretable_ae",
     title="Interpretable autoencoder",
     url="https://github.com/theislab/InterpretableAutoencoders",
     params=PARAMS,
-    # More threads do not pay: batches of 256 cells are too small.
+    # More threads do not make it faster: batches of 256 cells are too small.
     threads=4,
     gpu="optional",
     projects=True,
-    warm_up=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the latter at first use
+    warm_up=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the second on first use
 )
 
 
 def complete(params: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the parameters with those that are null set to the values of the training recipe."""
+    """Return the parameters, checked; those that are null get the values of the training recipe."""
     return check_params(params, where)
 
 
-def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
-    """Raise `UserError` if data of this size cannot be fitted."""
-    check_size(n_cells, n_genes, n_sets, check_params(params, SPEC.name))
-
-
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
-    """Train on all cells and return scores, loadings and the model (`factorbench.model`)."""
+    """Train on all cells and return their scores, the loadings and the model (`factorbench.model`)."""
     import numpy as np
 
     from ..model import InterpretableAutoencoder
@@ -45,12 +43,11 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
     scores, outcome = ae.transform(data), ae.outcome
     if not np.isfinite(scores).all():
         return no_factors(data.n_obs, data.n_vars, "diverged", "scores are not finite; lower learning_rate")
-    unannotated = np.zeros((data.n_vars, len(ae.names) - ae.mask.shape[1]), bool)
     return Factors(
         scores=scores,
         loadings=ae.loadings().to_numpy(),
         table=ae.factors,
-        mask=np.hstack([ae.mask, unannotated]),
+        mask=np.pad(ae.mask, ((0, 0), (0, len(ae.names) - ae.mask.shape[1]))),
         status=outcome.status,
         reason=outcome.reason,
         iterations=outcome.epochs,

@@ -1,4 +1,7 @@
-"""Control: principal components, the best linear reconstruction with this number of factors. It ignores the gene sets."""
+"""Control: principal components, the best linear reconstruction with a given number of factors.
+
+It ignores the gene sets.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,8 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
     -------
     Factors
         Dense factors PC1, PC2, ... in order of decreasing variance. Loadings are unit vectors, scores are the
-        projections of the centred cells on them, the offset is the gene means. The table has ``explained_variance``,
-        in squared units of X.
+        projections of the centred cells on them, and the offset is the gene means. The table has
+        ``explained_variance``, in squared units of X.
     """
     from sklearn.decomposition import PCA
 
