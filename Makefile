@@ -1,12 +1,12 @@
-# The commands of the README. Everything is set up on first use; nothing is installed outside .venv/.
+# The commands of the README. Each sets itself up on first use. Nothing is installed outside .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help run paper paper-subset scaling bench million check-dataset verify test slurm-test lint lock clean
+.PHONY: help run paper paper-subset scaling bench million check-dataset pin verify unlock test test-fast slurm-test lint lock clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-# More for Snakemake, say ARGS="--configfile workflow/presets/NAME.yaml" or ARGS="-n"
+# More arguments for Snakemake: ARGS="--configfile workflow/presets/NAME.yaml" or ARGS="-n"
 ARGS ?=
-# How it is run, another folder of profiles/ than default: PROFILE=slurm
+# Another folder of profiles/ than default: PROFILE=slurm
 PROFILE ?=
 # A folder or base address with the data files, tried before their sources (separate several by commas)
 MIRROR ?=
@@ -14,11 +14,12 @@ MIRROR ?=
 NAME =
 PINS := envs/install.sh envs/torch.txt envs/torch-cuda.txt envs/build.txt envs/factorbench.txt
 
-SETTINGS = $(if $(MIRROR),'mirrors=[$(MIRROR)]') $(if $(NAME),check=$(NAME))
+GIVEN = $(if $(MIRROR),'mirrors=[$(MIRROR)]') $(if $(NAME),describe=$(NAME))
 WITH = $(if $(PROFILE),--workflow-profile profiles/$(PROFILE))
-OPTIONS = $(WITH) $(PRESET) $(ARGS) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
+OPTIONS = $(WITH) $(PRESET) $(ARGS) $(if $(strip $(GIVEN)),--config $(GIVEN))
 
 export PYTHON TORCH_INDEX
+export PYTHONPATH = workflow/scripts
 
 help: ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -34,45 +35,55 @@ $(VENV)/.%: envs/%.txt $(VENV)/.factorbench
 run: $(VENV)/.factorbench $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm) ## the benchmark: data, runs, tables, figures, results/report.html
 	@$(BIN)/snakemake ready $(OPTIONS)
 	@$(BIN)/snakemake all $(OPTIONS)
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.reporting.terminal results
+	@$(BIN)/python -m factorbench.reporting.terminal results
 
 paper: PRESET := --configfile workflow/presets/paper.yaml
-paper: run ## the paper in full: three datasets, f-scLVM until it converges; days, a cluster's work
+paper: run ## the paper in full: three datasets, f-scLVM until it converges; days, for a cluster
 
 paper-subset: PRESET := --configfile workflow/presets/paper_subset.yaml
-paper-subset: run ## the same figures and claims on what a mirror has: half an hour, MIRROR=/a/folder
+paper-subset: run ## the same figures and claims on the data of a mirror: MIRROR=/a/folder, 45 minutes
 
 scaling: PRESET := --configfile workflow/presets/scaling.yaml
-scaling: run ## how time grows with cells and terms, and what f-scLVM would take on all: 25 minutes
+scaling: run ## how time grows with cells and gene sets, extrapolated to all cells for f-scLVM: 30 minutes
 
-# What is timed here is kept apart from everything else: let the machine do nothing beside it.
-TIMED = PYTHONPATH=workflow/scripts GOMP_SPINCOUNT=1000 $(BIN)/python
+# These two measure time. Let the machine do nothing else meanwhile.
+TIMED = GOMP_SPINCOUNT=1000 $(BIN)/python
 KANG = results/data/kang/prepared.h5ad results/data/kang_new_cells/prepared.h5ad
 
 bench: $(VENV)/.bench ## our autoencoder and its authors' own code on the same cells, in turn: 10 minutes
-	@$(BIN)/snakemake $(KANG) $(if $(strip $(SETTINGS)),--config $(SETTINGS))
+	@$(BIN)/snakemake $(KANG) $(if $(strip $(GIVEN)),--config $(GIVEN))
 	@$(TIMED) -m bench.run $(KANG) $(ARGS)
 
 million: $(VENV)/.factorbench ## training from disk on up to a million simulated cells: 20 minutes, 4 GB of disk
 	@$(TIMED) -m bench.million results/million $(ARGS)
 
-check-dataset: $(VENV)/.factorbench ## what an entry's data are, before anything is run: NAME=a_dataset
-	@test -n "$(NAME)" || { echo "error: say which: make check-dataset NAME=a_dataset" >&2; exit 1; }
+check-dataset: $(VENV)/.factorbench ## describe a dataset before anything is run: NAME=a_dataset
+	@test -n "$(NAME)" || { echo "error: which dataset? make check-dataset NAME=a_dataset" >&2; exit 1; }
 	@$(BIN)/snakemake check_dataset --forcerun describe $(OPTIONS)
 
-verify: $(VENV)/.factorbench ## hold results/ against results/manifest.json, and every table and figure against its runs
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m factorbench.results.verify results
+pin: $(VENV)/.factorbench ## move the hashes in resources/checksums.tsv into checksums.tsv, to be committed
+	@$(BIN)/python -m factorbench.data.checksums
 
-test: $(VENV)/.test ## the tests, fast ones first
+verify: $(VENV)/.factorbench ## check results/ against its manifest, and every table and figure against its runs
+	@$(BIN)/python -m factorbench.results.verify results
+
+unlock: $(VENV)/.factorbench ## remove the lock that a killed Snakemake left
+	@$(BIN)/snakemake --unlock
+
+test: $(VENV)/.test ## all tests, fast ones first: 8 minutes
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/bad_data -n 2 -q
 	@$(BIN)/python -m pytest tests/workflow tests/faults -n 2 --dist loadfile -q
 
-slurm-test: $(VENV)/.test $(VENV)/.slurm ## the workflow through a Slurm of its own, on a Debian machine as root: five minutes
+test-fast: $(VENV)/.test ## the tests that take no more than a moment each: one minute
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/bad_data -m "not slow" -n 2 -q
+
+slurm-test: $(VENV)/.test $(VENV)/.slurm ## the workflow through a Slurm of its own, on a Debian machine as root: 5 minutes
 	@$(BIN)/python -m pytest tests/slurm -q
 
-lint: $(VENV)/.test ## formatting and lint of code and workflow, dry run of every preset
+lint: $(VENV)/.test ## format and lint of code and workflow, direction of imports, dry run of every preset
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/snakefmt --check Snakefile workflow/rules
 	@$(BIN)/snakemake --lint
 	@for preset in config.yaml $(wildcard workflow/presets/*.yaml); do \
@@ -81,5 +92,5 @@ lint: $(VENV)/.test ## formatting and lint of code and workflow, dry run of ever
 lock: $(VENV)/.lock ## refresh the pins of every environment: the newest packages that fit together
 	@$(BIN)/python envs/lock.py
 
-clean: ## remove what the workflow made, but for downloads
+clean: ## remove what the workflow made, except downloads
 	rm -rf results/* .snakemake

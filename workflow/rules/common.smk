@@ -67,7 +67,9 @@ def over_seeds(pattern):
 
 def seeds_of(pattern):
     """A function that fills in ``pattern`` for every seed of a method on a dataset."""
-    return lambda w: [pattern.format(dataset=w.dataset, method=w.method, seed=s) for m, s in runs_on(w) if m == w.method]
+    return lambda w: [
+        pattern.format(dataset=w.dataset, method=w.method, seed=s) for m, s in runs_on(w) if m == w.method
+    ]
 
 
 def run_that_saw(wildcards):
