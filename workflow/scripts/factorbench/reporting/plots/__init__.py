@@ -1,1 +1,1 @@
-"""One module a kind of figure: ``plot(tables, spec, config) -> Figure``, from tidy tables; `style.save` writes it."""
+"""One file per kind of figure: ``SPEC``, and ``plot(tables, params, config)``, which draws it from tidy tables."""

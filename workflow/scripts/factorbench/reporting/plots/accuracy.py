@@ -1,207 +1,166 @@
-"""Accuracy of chosen factors against the contrast, for several methods (the paper's Figure 2)."""
+"""Accuracy of chosen factors for the contrast, for several methods (the paper's Figure 2)."""
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ...contracts.scores import contrast_label
 from ...registry import REQUIRED, FigureSpec, Param
-from ...results.seeds import over_seeds, tidy
+from ...results.seeds import tidy
 from ...results.separation import strengths
+from ...statistics import interval
 from . import _style as style
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPLITS = {"train": "Training accuracy", "cv": "Cross-validated accuracy", "donor": "Accuracy on donors left out"}
 SPEC = FigureSpec(
     name="accuracy",
     title="Accuracy of chosen factors for the contrast, for several methods (the paper's Figure 2)",
     params={
         "datasets": Param(REQUIRED, "datasets, one panel each", types=(list,), refers_to="datasets"),
         "methods": Param(REQUIRED, "methods", types=(list,), refers_to="methods"),
-        "terms": Param([], "factors to show; empty: the eight that separate the contrast best"),
+        "terms": Param([], "factors to show; empty: the eight that separate the contrast best in most seeds"),
         "split": Param(
-            "train",
-            "accuracy on the cells of the fit (the paper's), cross-validated, or on donors left out",
-            choices=("train", "cv", "donor"),
+            "train", "training accuracy (the paper's), cross-validated or on new donors", choices=tuple(SPLITS)
         ),
     },
     tables=("scores",),
     needs_contrast=True,
     reading=(
-        "Small dots are seeds, large dots their mean, lines its 95 % interval (Student's t over seeds; none below three). "
+        "Small dots are seeds, large dots their mean, lines its 95 % interval (Student's t; none below three seeds). "
         "Hollow: the factor was switched off, so only the baseline is left. Dashed line: share of the larger class."
     ),
 )
 
 WIDTH = 0.78
-"""Share of the room between two terms that the methods take."""
-SPLITS = {
-    "train": "Training accuracy",
-    "cv": "Cross-validated accuracy",
-    "donor": "Accuracy on donors left out",
-}
+"""Share of the room between two factors that the methods take."""
 AUTOMATIC = 8
-"""Terms shown if none are named."""
+"""Factors shown if none are named."""
 
 
-def plot(tables: dict[str, pd.DataFrame], spec: dict[str, Any], config: dict[str, Any]) -> Figure:
-    """Draw ``tables["scores"]``, one panel a dataset.
+def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[str, Any]) -> Figure:
+    """Draw ``tables["scores"]``, one panel per dataset (`SPEC.reading`).
 
-    Small dots are seeds; the large one is their mean, its line the 95 % interval of Student's t over seeds; hollow:
-    the factor was switched off, so that only the baseline is left. Dashed: the share of the larger class. Without
-    ``spec["terms"]`` they are chosen by the results (`automatic`). The small print says so, and names terms that are
-    no factor of any run and methods without such a factor.
+    The small print names factors and methods without a result, and says if the results chose the factors (`automatic`).
     """
-    style.apply()
     scores = tidy(tables["scores"])
-    all_colours = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
-    colours = {method: all_colours[method] for method in spec["methods"]}
+    # A method has the same colour in every figure.
+    palette = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
+    colours = {method: palette[method] for method in params["methods"]}
     remarks = []
-    if not spec["terms"]:
-        terms, remark = automatic(scores, spec, config)
-        spec, remarks = {**spec, "terms": terms}, [remark]
-    panels = {d: points(scores, d, spec, config["datasets"][d]["contrast"]) for d in spec["datasets"]}
-    terms = [t for t in spec["terms"] if any((p["factor"] == t).any() for p in panels.values())]
+    if not params["terms"]:
+        terms, remark = automatic(scores, params, config)
+        params, remarks = {**params, "terms": terms}, [remark]
+    points = {name: accuracies(scores, name, params, config) for name in params["datasets"]}
+    every = pd.concat(points.values())
+    terms = [term for term in params["terms"] if term in set(every["factor"])]
     room = max(1.25, 0.5 + 0.17 * len(colours))
     width = 2.9 + max(len(terms), 2) * room
-    figure, grid = plt.subplots(
-        len(panels), 1, figsize=(width, 0.9 + 3.3 * len(panels)), squeeze=False, sharex=True, layout="constrained"
-    )
-    figure.suptitle(spec.get("title", ""), x=0.01, ha="left", fontweight="bold", fontsize=11)
-    for axes, (dataset, found) in zip(grid[:, 0], panels.items(), strict=True):
-        entry = config["datasets"][dataset]
-        if len(panels) > 1:
-            axes.set_title(entry["title"])
-        axes.set_ylabel(SPLITS[spec["split"]])
-        if found.empty:
-            style.empty(axes, f"Nothing to draw: no run on {entry['title']} has any of these factors.")
+    figure, grid = style.panels(len(points), 1, (width, 0.9 + 3.3 * len(points)), params["title"], sharex=True)
+    for axes, name in zip(grid[:, 0], points, strict=True):
+        title = config["datasets"][name]["title"]
+        axes.set_title(title if len(points) > 1 else "")
+        axes.set_ylabel(SPLITS[params["split"]])
+        if points[name].empty:
+            style.empty(axes, f"Nothing to draw: no run on {title} has any of these factors.")
         else:
-            base = baseline(scores, dataset, contrast_label(entry["contrast"]))
-            draw(axes, found, terms, colours, base)
-        remarks += absences(scores, dataset, found, spec, config, entry["title"] if len(panels) > 1 else "")
+            draw(axes, points[name], terms, colours)
+        sentences = absences(scores[scores["dataset"] == name], params, config)
+        remarks += [f"{title}: {sentence}" if len(points) > 1 else sentence for sentence in sentences]
     grid[-1, 0].set_xticks(range(len(terms)), [style.wrapped(t, int(room * 13)) for t in terms], fontsize=7.5)
     grid[-1, 0].set_xlim(-0.5, max(len(terms), 1) - 0.5)
-    off = any((~p["on"]).any() for p in panels.values() if len(p))
-    figure.legend(handles=legend(colours, config, off), loc="outside right upper", handletextpad=0.3, labelspacing=0.7)
-    style.note(figure, " ".join([*remarks, style.caveats(config, spec["datasets"])]).strip(), int(width * 16))
+    handles = [style.handle(config["methods"][method]["title"], colour, ms=6.5) for method, colour in colours.items()]
+    handles += [style.handle("", marker=""), style.handle("mean, 95 % interval", ls="-", lw=1.1, ms=6.5)]
+    handles += [style.handle("one seed", ms=3.3)]
+    if not every["on"].all():
+        handles.append(style.handle("switched off", mfc="white", ms=6.5))
+    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.3, labelspacing=0.7)
+    style.note(figure, [*remarks, *style.caveats(config, params["datasets"])], int(width * 16))
     return figure
 
 
-def automatic(scores: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any]) -> tuple[list[str], str]:
-    """The terms of a figure that names none, and how they were chosen, in words.
+def automatic(scores: pd.DataFrame, params: dict[str, Any], config: dict[str, Any]) -> tuple[list[str], str]:
+    """Return the factors of a figure that names none, and how they were chosen, in words.
 
-    They are the factors with the largest |AUROC - 1/2| for the contrast, mean over seeds, in that order: of the
-    first of the figure's methods that has any, on the first dataset where one has.
+    In every seed the factors are ranked by |AUROC - 1/2| for the contrast. Those that are among the best `AUTOMATIC` in
+    most seeds are chosen; ties go to the larger mean, then to the name. A ranking of means would mix factors of
+    different seeds that have only the name in common (`results.separation`). The factors are those of the first method
+    with such scores, on the first dataset that has any.
     """
     area = strengths(scores)
-    for dataset in spec["datasets"]:
-        here = area[
-            (area["dataset"] == dataset) & (area["label"] == contrast_label(config["datasets"][dataset]["contrast"]))
-        ]
-        for method in spec["methods"]:
-            strength = here[here["method"] == method].groupby("factor")["strength"].mean()
-            if len(strength):
-                best = strength.sort_index().sort_values(ascending=False, kind="stable").index[:AUTOMATIC]
-                title = config["methods"][method]["title"]
-                return list(best), (
-                    f"Terms chosen after the fact: of {len(strength):,} factors of {title} the {len(best)} that tell "
-                    "the classes best (mean |AUROC − 1/2| over seeds), in that order."
-                )
+    for dataset, method in product(params["datasets"], params["methods"]):
+        label = contrast_label(config["datasets"][dataset]["contrast"])
+        rows = area[(area["dataset"] == dataset) & (area["method"] == method) & (area["label"] == label)]
+        if rows.empty:
+            continue
+        rows = rows.sort_values(["strength", "factor"], ascending=[False, True])
+        rows["best"] = rows.groupby("seed").cumcount() < AUTOMATIC
+        factors = rows.groupby("factor", as_index=False).agg({"best": "sum", "strength": "mean"})
+        terms = factors.sort_values(["best", "strength", "factor"], ascending=[False, False, True])["factor"]
+        title = config["methods"][method]["title"]
+        return list(terms[:AUTOMATIC]), (
+            f"Factors chosen by the results, not in advance: of {len(terms):,} factors of {title} those that, in most "
+            f"seeds, are among the {AUTOMATIC} that separate the classes best (largest |AUROC − 1/2|), in that order."
+        )
     return [], ""
 
 
-def points(scores: pd.DataFrame, dataset: str, spec: dict[str, Any], contrast: dict[str, Any]) -> pd.DataFrame:
-    """One row a method, term and seed: ``method``, ``factor``, ``seed``, ``value``, ``on`` (not switched off)."""
-    of = scores[
-        (scores["dataset"] == dataset) & scores["method"].isin(spec["methods"]) & scores["factor"].isin(spec["terms"])
-    ]
-    keys = ["method", "factor", "seed"]
-    found = of[
-        (of["metric"] == "accuracy") & (of["split"] == spec["split"]) & (of["label"] == contrast_label(contrast))
-    ]
-    found = found.dropna(subset="value")
-    relevance = of[of["metric"] == "relevance"].set_index(keys)["value"]
-    on = relevance.reindex(pd.MultiIndex.from_frame(found[keys])).fillna(1).to_numpy() > 0
-    return found[[*keys, "value"]].assign(on=on).reset_index(drop=True)
+def accuracies(scores: pd.DataFrame, dataset: str, params: dict[str, Any], config: dict[str, Any]) -> pd.DataFrame:
+    """Return ``value``, ``on`` (not switched off) and the contrast's ``baseline`` per method, factor and seed."""
+    keys, label = ["method", "factor", "seed"], contrast_label(config["datasets"][dataset]["contrast"])
+    scores = scores[scores["dataset"] == dataset].dropna(subset="value")
+    rows = scores[scores["method"].isin(params["methods"]) & scores["factor"].isin(params["terms"])]
+    accuracy = rows[(rows["metric"] == "accuracy") & (rows["split"] == params["split"]) & (rows["label"] == label)]
+    relevance = rows[rows["metric"] == "relevance"].rename(columns={"value": "relevance"})
+    table = accuracy[[*keys, "value"]].merge(relevance[[*keys, "relevance"]], how="left", on=keys)
+    baseline = scores.loc[(scores["metric"] == "baseline") & (scores["label"] == label), "value"]
+    return table.assign(on=table["relevance"].fillna(1) > 0, baseline=next(iter(baseline), np.nan))
 
 
-def baseline(scores: pd.DataFrame, dataset: str, label: str) -> float:
-    rows = scores[(scores["dataset"] == dataset) & (scores["metric"] == "baseline") & (scores["label"] == label)]
-    return float(rows["value"].iloc[0]) if len(rows) else np.nan
-
-
-def draw(axes: Axes, found: pd.DataFrame, terms: list[str], colours: dict[str, str], base: float) -> None:
+def draw(axes: Axes, points: pd.DataFrame, terms: list[str], colours: dict[str, str]) -> None:
     gap = WIDTH / len(colours)
-    means = over_seeds(
-        found.assign(dataset="", metric="", label="", split="", lower=0.0, upper=0.0, n=0, status="")
-    ).set_index(["method", "factor"])
-    for i, (method, colour) in enumerate(colours.items()):
-        for j, term in enumerate(terms):
-            seeds = found[(found["method"] == method) & (found["factor"] == term)]
-            if seeds.empty:
-                continue
-            x = j + (i - (len(colours) - 1) / 2) * gap
-            row = means.loc[(method, term)]
-            if len(seeds) > 1:
-                spread = np.linspace(-0.18, 0.18, len(seeds)) * gap
-                fill = np.where(seeds["on"], colour, "white")
-                axes.scatter(x + spread, seeds["value"], s=11, c=fill, ec=colour, lw=0.7, alpha=0.75, zorder=3)
-                low, high = np.clip([row["lower"], row["upper"]], 0, 1)
-                axes.plot([x, x], [low, high], color=colour, lw=1.1, alpha=0.6, zorder=2, gid="interval")
-            face = colour if seeds["on"].any() else "white"
-            axes.plot(x, row["mean"], "o", ms=6.5, mfc=face, mec=colour, mew=1.3, zorder=4, gid=f"{method}/{term}")
+    for (method, term), seeds in points.groupby(["method", "factor"]):
+        colour, gid = colours[method], f"{method}/{term}"
+        x = terms.index(term) + (list(colours).index(method) - (len(colours) - 1) / 2) * gap
+        mean, lower, upper = interval(seeds["value"])
+        if len(seeds) > 1:
+            spread = np.linspace(-0.18, 0.18, len(seeds)) * gap
+            look = {"s": 11, "c": np.where(seeds["on"], colour, "white"), "ec": colour, "lw": 0.7, "alpha": 0.75}
+            axes.scatter(x + spread, seeds["value"], zorder=3, gid=f"seeds of {gid}", **look)
+        if np.isfinite(lower):
+            ends = np.clip([lower, upper], 0, 1)
+            axes.plot([x, x], ends, color=colour, lw=1.1, alpha=0.6, zorder=2, gid=f"interval of {gid}")
+        face = colour if seeds["on"].any() else "white"
+        axes.plot(x, mean, "o", ms=6.5, mfc=face, mec=colour, mew=1.3, zorder=4, gid=gid)
     for j in range(1, len(terms)):
         axes.axvline(j - 0.5, color=style.FAINT, lw=0.8, zorder=0)
+    base = points["baseline"].iloc[0]
     if np.isfinite(base):
         axes.axhline(base, color=style.INK, ls=(0, (4, 3)), lw=1, zorder=1, gid="baseline")
-        axes.text(
-            1.0, base, f" larger class\n {base:.2f}", va="center", fontsize=7.5, transform=axes.get_yaxis_transform()
-        )
-    low = np.nanmin([found["value"].min(), base])
-    axes.set_ylim(np.floor((low - 0.025) * 20) / 20, 1.01)
-    axes.grid(axis="y", color=style.FAINT, lw=0.6)
-    axes.set_axisbelow(True)
+        place = {"va": "center", "transform": axes.get_yaxis_transform()}
+        axes.text(1, base, f" larger class\n {base:.2f}", fontsize=7.5, **place)
+    lowest = points[["value", "baseline"]].min().min()
+    axes.set_ylim(np.floor((lowest - 0.025) * 20) / 20, 1.01)
+    style.grid(axes, "y")
     axes.tick_params(axis="x", length=0)
 
 
-def legend(colours: dict[str, str], config: dict[str, Any], off: bool) -> list[Line2D]:
-    """Handles for the methods, and for what the marks mean."""
-    handles = [
-        Line2D([], [], marker="o", ls="", ms=6.5, color=colour, label=config["methods"][m]["title"])
-        for m, colour in colours.items()
-    ]
-    handles.append(Line2D([], [], ls="", label=""))
-    handles.append(Line2D([], [], marker="o", ls="-", lw=1.1, ms=6.5, color=style.GREY, label="mean, 95 % interval"))
-    handles.append(Line2D([], [], marker="o", ls="", ms=3.3, color=style.GREY, label="one seed"))
-    if off:
-        handles.append(Line2D([], [], marker="o", ls="", ms=6.5, mfc="white", color=style.GREY, label="switched off"))
-    return handles
-
-
-def absences(
-    scores: pd.DataFrame, dataset: str, found: pd.DataFrame, spec: dict[str, Any], config: dict[str, Any], where: str
-) -> list[str]:
-    """Sentences on what is missing from a panel, and why."""
-    here = scores[scores["dataset"] == dataset]
-    known = set(here["factor"])
-    gone = [t for t in spec["terms"] if t not in known]
-    prefix = f"{where}: " if where else ""
-    sentences = []
-    if gone:
-        sentences.append(f"{prefix}not among the gene sets kept: {', '.join(gone)}.")
-    for method in spec["methods"]:
-        has = set(here.loc[here["method"] == method, "factor"]) - {""}
-        lacking = [t for t in spec["terms"] if t in known and t not in has]
-        title = config["methods"][method]["title"]
-        if not has:
-            sentences.append(f"{prefix}{title} has no result here.")
-        elif lacking and len(lacking) == len(spec["terms"]) - len(gone):
-            sentences.append(f"{prefix}{title} has none of these factors.")
-        elif lacking:
-            sentences.append(f"{prefix}{title} has no factor {', '.join(lacking)}.")
+def absences(scores: pd.DataFrame, params: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """Return sentences on factors that no method has, or one has not; ``scores`` are those of one dataset."""
+    known = [term for term in params["terms"] if term in set(scores["factor"])]
+    dropped = [term for term in params["terms"] if term not in known]
+    sentences = [f"not among the gene sets kept: {', '.join(dropped)}."] if dropped else []
+    for method in params["methods"]:
+        factors = set(scores.loc[scores["method"] == method, "factor"]) - {""}
+        absent = [term for term in known if term not in factors]
+        words = "none of these factors" if absent == known else f"no factor {', '.join(absent)}"
+        if absent or not factors:
+            sentences.append(f"{config['methods'][method]['title']} has {words if factors else 'no result'}.")
     return sentences
