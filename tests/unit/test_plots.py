@@ -1,46 +1,72 @@
-"""Figures: what is drawn, not its bytes."""
+"""Figures: which marks are drawn, where, and that no text covers another."""
 
-import copy
 import html
-import importlib
+import os
 import re
-from pathlib import Path
+import subprocess
+import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from factorbench import registry
 from factorbench.contracts.files import read_table, write_table
 from factorbench.reporting.numbers import duration, times
-from factorbench.reporting.plots import accuracy, pathways, runtime, scatter, style
+from factorbench.reporting.plots import _style as style
+from factorbench.reporting.plots import accuracy
 from factorbench.results import scaling
 from factorbench.results.cells import cells_table
 from factorbench.results.runtime import runs_table, runtime_table
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from tests.planted import ROOT
 from tests.unit import metric_fixtures as toy
 
 
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+def draw(kind, tables, config=None, **params):
+    """The figure of a kind, with the defaults of its SPEC for all other parameters."""
+    module = registry.load("figure", kind)
+    defaults = {key: param.default for key, param in module.SPEC.params.items()}
+    return module.plot(tables, {"title": "Title", "published": []} | defaults | params, config or toy.config())
+
+
+def visible(figure):
+    figure.draw_without_rendering()
+    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
 
 
 def texts(figure):
     """Everything that is written in a figure, on one line."""
-    figure.canvas.draw()
-    found = [t.get_text() for t in figure.findobj(plt.Text) if t.get_visible()]
-    return " ".join(" ".join(found).split())
+    return " ".join(" ".join(t.get_text() for t in visible(figure)).split())
 
 
 def drawn(figure, gid):
-    """Lines drawn under a name."""
-    return [line for line in figure.findobj(plt.Line2D) if line.get_gid() == gid]
+    """The lines drawn under a name."""
+    return [line for line in figure.findobj(Line2D) if line.get_gid() == gid]
 
 
-# ------------------------------------------------------------------------------------------------------------ scatter
+def dots(axes, gid=None):
+    """The places of the dots in a panel, shape (n, 2), of one name or of all."""
+    collections = [c for c in axes.collections if gid in (None, c.get_gid())]
+    return np.concatenate([np.zeros((0, 2)), *(np.asarray(c.get_offsets()) for c in collections)])
+
+
+def entries(figure):
+    """The texts in the legend."""
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def clashes(figure):
+    """Pairs of texts that cover each other. Two numbers may: ticks outside the axes are not drawn."""
+    boxes = [(" ".join(t.get_text().split()), t.get_window_extent().padded(-1)) for t in visible(figure)]
+    pairs = [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+    return [pair for pair in pairs if any(re.search("[A-Za-z]", text) for text in pair)]
+
+
+# ------------------------------------------------------------------------------------------------------------- scatter
 
 
 @pytest.fixture(scope="module")
@@ -48,410 +74,391 @@ def cells(tmp_path_factory):
     data, folder = toy.prepared(), tmp_path_factory.mktemp("run")
     factors = toy.written(toy.factors(data, off=["C"]), data, folder / "factors.h5ad")
 
-    def table(x, y, *labels):
-        found = cells_table(data, factors, toy.scores({}), x, y, list(labels or ["cell_type"]))
-        write_table(folder / "cells.tsv.gz", found)
+    def table(x, y):
+        made = cells_table(data, factors, toy.scores({}), x, y, ["condition", "cell_type"])
+        write_table(folder / "cells.tsv.gz", made)
         return read_table(folder / "cells.tsv.gz")
 
     return table
 
 
-SCATTER = {
-    **{"dataset": "toy", "method": "ae", "seed": 3, "colour": "cell_type", "facet": "", "facets": []},
-    **{"x": [], "y": [], "title": "Cells"},
-}
+SCATTER = {"dataset": "toy", "method": "ae", "seed": 3, "colour": "cell_type"}
 FACETS = {**SCATTER, "colour": "condition", "facet": "cell_type"}
 
 
-def test_scatter_draws_a_dot_a_cell_in_its_class_colour_in_mixed_order(cells):
-    table = cells(["A"], ["C", "B"])
-    figure = scatter.plot({"cells": table}, SCATTER, toy.config())
-    axes = figure.axes[0]
-    (dots,) = axes.collections
-    assert dots.get_rasterized()
-    offsets = np.asarray(dots.get_offsets())
-    expected = table[["x", "y"]].to_numpy()
-    assert not np.array_equal(offsets, expected)
-    np.testing.assert_allclose(np.sort(offsets, axis=0), np.sort(expected, axis=0))
-    colours = dict(zip(sorted(set(table["cell_type"])), style.palette(3), strict=True))
-    by_place = {tuple(p): to_rgba(colours[c]) for p, c in zip(expected, table["cell_type"], strict=True)}
-    for place, colour in zip(offsets, dots.get_facecolors(), strict=True):
-        assert tuple(colour[:3]) == by_place[tuple(place)][:3]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("A", "B")
-
-
-def test_scatter_names_classes_run_and_terms_passed_over(cells):
-    table = cells(["A"], ["C", "B"])
-    written = texts(scatter.plot({"cells": table}, SCATTER, toy.config()))
-    assert "Interpretable AE, seed 3 · Toy cells" in written
-    assert "y axis: C was switched off by the method" in written
-    for name, n in table["cell_type"].value_counts().items():
-        assert f"{name} ({n})" in written
-
-
-def test_scatter_without_a_term_says_so(cells):
-    figure = scatter.plot({"cells": cells(["GONE"], ["A"])}, SCATTER, toy.config())
-    assert "Nothing to draw" in texts(figure)
-    assert "GONE is not among the gene sets kept" in texts(figure)
+def check_dots(axes, table, label):
+    """Check that a panel shows exactly these cells, each in the colour of its class."""
+    (collection,) = axes.collections
+    classes = sorted(set(table[label]))
+    colours = dict(zip(classes, style.palette(len(classes)), strict=True))
+    expected = {(x, y): to_rgba(colours[c])[:3] for x, y, c in table[["x", "y", label]].to_numpy()}
+    assert len(dots(axes)) == len(table)
+    shown = zip(dots(axes), collection.get_facecolors(), strict=True)
+    assert {tuple(place): tuple(colour[:3]) for place, colour in shown} == expected
 
 
 def panels(figure):
-    """Axes by title, for those with one."""
+    """Panels by title, for those with one."""
     return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
 
 
-def test_facets_are_panels_of_the_cells_of_a_class_on_shared_axes(cells):
-    table = cells(["A"], ["B"], "condition", "cell_type")
-    figure = scatter.plot({"cells": table}, FACETS, toy.config())
-    counts = table["cell_type"].value_counts()
-    assert list(panels(figure)) == [f"{name} ({n} cells)" for name, n in counts.items()]
-    colours = dict(zip(sorted(set(table["condition"])), style.palette(2), strict=True))
-    for name, axes in zip(counts.index, panels(figure).values(), strict=True):
-        inside = table[table["cell_type"] == name]
-        (dots,) = axes.collections
-        expected = {(x, y): to_rgba(colours[c])[:3] for x, y, c in inside[["x", "y", "condition"]].to_numpy()}
-        found = zip(np.asarray(dots.get_offsets()), dots.get_facecolors(), strict=True)
-        assert {tuple(place): tuple(colour[:3]) for place, colour in found} == expected
-        assert axes.get_xlim() == figure.axes[0].get_xlim()
-        assert axes.get_ylim() == figure.axes[0].get_ylim()
-    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("A", "B")
+def test_scatter_draws_one_dot_per_cell_in_its_class_colour_in_shuffled_order(cells):
+    table = cells(["A"], ["C", "B"])
+    figure = draw("scatter", {"cells": table}, **SCATTER)
+    axes, *margins = figure.axes
+    check_dots(axes, table, "cell_type")
+    assert not np.array_equal(dots(axes), table[["x", "y"]])
+    assert axes.collections[0].get_rasterized()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("A", "B")
+    assert [len(margin.lines) for margin in margins] == [3, 3]
+    assert sorted(entries(figure)) == sorted(f"{c}  ({n})" for c, n in table["cell_type"].value_counts().items())
+    assert table["note"][0] in texts(figure)
     assert "Interpretable AE, seed 3 · Toy cells" in texts(figure)
 
 
-def test_facets_are_the_classes_asked_for_or_the_four_with_most_cells(cells):
-    table = cells(["A"], ["B"], "condition", "cell_type")
-    figure = scatter.plot({"cells": table}, {**FACETS, "facets": ["NK", "B cells"]}, toy.config())
-    assert [title.split(" (")[0] for title in panels(figure)] == ["NK", "B cells"]
-    assert "Shown: 2 of the 3 classes of cell type, those asked for." in texts(figure)
-    shown = table["cell_type"] != "T cells"
-    for name, n in table.loc[shown, "condition"].value_counts().items():
-        assert f"{name} ({n})" in texts(figure)
+def test_scatter_without_a_factor_for_an_axis_draws_no_dots(cells):
+    figure = draw("scatter", {"cells": cells(["GONE"], ["A"])}, **SCATTER)
+    assert len(dots(figure.axes[0])) == 0
+    assert "Nothing to draw" in texts(figure)
+    assert "GONE" in texts(figure)
+
+
+def test_facets_are_panels_of_the_cells_of_one_class_on_shared_axes(cells):
+    table = cells(["A"], ["B"])
+    figure = draw("scatter", {"cells": table}, **FACETS)
+    counts = table["cell_type"].value_counts()
+    assert list(panels(figure)) == [f"{name} ({n} cells)" for name, n in counts.items()]
+    for name, axes in zip(counts.index, panels(figure).values(), strict=True):
+        check_dots(axes, table[table["cell_type"] == name], "condition")
+        assert (axes.get_xlim(), axes.get_ylim()) == (figure.axes[0].get_xlim(), figure.axes[0].get_ylim())
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("A", "B")
+
+
+def test_facets_are_the_configured_classes_or_the_four_with_most_cells(cells):
+    table = cells(["A"], ["B"])
+    figure = draw("scatter", {"cells": table}, **FACETS, facets=["NK", "B cells", "Mast"])
+    counts = table["cell_type"].value_counts()
+    assert list(panels(figure)) == [f"{name} ({counts.get(name, 0)} cells)" for name in ("NK", "B cells", "Mast")]
+    assert "3 of the 3 classes" in texts(figure)
+    shown = table.loc[table["cell_type"] != "T cells", "condition"].value_counts()
+    assert sorted(entries(figure)) == sorted(f"{name}  ({n})" for name, n in shown.items())
     table["cell_type"] = np.repeat(range(1, 7), [5, 40, 30, 20, 15, 10])
-    figure = scatter.plot({"cells": table}, FACETS, toy.config())
+    figure = draw("scatter", {"cells": table}, **FACETS)
     assert list(panels(figure)) == ["2 (40 cells)", "3 (30 cells)", "4 (20 cells)", "5 (15 cells)"]
-    assert "Shown: 4 of the 6 classes of cell type, those with most cells." in texts(figure)
+    assert "4 of the 6 classes" in texts(figure)
 
 
-def test_a_facet_without_cells_is_an_empty_panel(cells):
-    table = cells(["A"], ["B"], "condition", "cell_type")
-    figure = scatter.plot({"cells": table}, {**FACETS, "facets": ["NK", "Mast"]}, toy.config())
-    assert list(panels(figure))[1] == "Mast (0 cells)"
-
-
-def test_classes_that_are_numbers_are_in_the_order_of_numbers(cells):
+def test_many_numbered_classes_are_in_order_without_margins(cells):
     table = cells(["A"], ["B"])
     table["cell_type"] = np.arange(len(table)) % 39 + 1
-    figure = scatter.plot({"cells": table}, SCATTER, toy.config())
-    names = [text.get_text().split()[0] for text in figure.legends[0].get_texts()]
-    assert names == [str(i) for i in range(1, 40)]
+    figure = draw("scatter", {"cells": table}, **SCATTER)
+    assert [entry.split()[0] for entry in entries(figure)] == [str(i) for i in range(1, 40)]
+    assert len(figure.axes) == 1
 
 
-# ----------------------------------------------------------------------------------------------------------- accuracy
+# ------------------------------------------------------------------------------------------------------------ accuracy
 
-ACCURACY = {
-    **{"datasets": ["toy"], "methods": ["ae", "slow", "pca"], "terms": ["A", "B", "GONE"], "split": "train"},
-    "title": "Which factor?",
-}
+ACCURACY = {"datasets": ["toy"], "methods": ["ae", "slow", "pca"], "terms": ["A", "B", "GONE"]}
+SEEDS = {"train": [0.9, 0.94, 0.96], "cv": [0.8, 0.84, 0.86], "donor": [0.7, 0.74, 0.76]}
 
 
 def accuracies():
-    """ae: A in two seeds, B off in both; slow: A in one seed, no B; pca: neither. Another dataset has A only."""
+    """ae: A in three seeds, B switched off in all but the last; slow: A in one seed; pca: neither. small: A only."""
+    relevance = {"metric": "relevance", "label": "kind=annotated", "split": ""}
     rows = [{"metric": "baseline", "factor": "", "split": "", "value": 0.6, "dataset": d} for d in ("toy", "small")]
-    for method, factor, seed, value, on in (
-        *(("ae", "A", 0, 0.90, 1), ("ae", "A", 1, 0.94, 1), ("ae", "B", 0, 0.6, 0), ("ae", "B", 1, 0.6, 0)),
-        *(("slow", "A", 0, 0.8, 1), ("pca", "PC1", 0, 0.7, 1)),
-    ):
-        at = {"method": method, "factor": factor, "seed": seed}
-        rows += [{**at, "value": value}, {**at, "value": value - 0.1, "split": "cv"}]
-        rows += [{**at, "metric": "relevance", "label": "kind=annotated", "split": "", "value": float(on)}]
-        rows += [{**at, "label": "cell_type=B cells", "value": 0.99}]
-    rows += [{"dataset": "small", "value": 0.7}]
-    rows += [{"dataset": "small", "metric": "relevance", "label": "kind=annotated", "split": "", "value": 1.0}]
+    for split, values in SEEDS.items():
+        rows += [{"seed": seed, "split": split, "value": value} for seed, value in enumerate(values)]
+        rows += [{"seed": seed, "split": split, "factor": "B", "value": 0.6} for seed in range(3)]
+        rows += [{"method": "slow", "split": split, "value": 0.8}]
+        rows += [{"method": "pca", "split": split, "factor": "PC1", "value": 0.7}]
+    rows += [{**relevance, "factor": f, "seed": s, "value": float(f == "A" or s == 2)} for f in "AB" for s in range(3)]
+    rows += [{"label": "cell_type=B cells", "value": 0.99}, {"dataset": "small", "value": 0.7}]
     return {"scores": toy.scores(*rows)}
 
 
-@pytest.mark.parametrize(("split", "mean"), [("train", 0.92), ("cv", 0.82)])
-def test_accuracy_draws_means_seeds_intervals_and_the_baseline(split, mean):
-    figure = accuracy.plot(accuracies(), {**ACCURACY, "split": split}, toy.config())
-    (marker,) = drawn(figure, "ae/A")
-    assert marker.get_ydata() == pytest.approx([mean])
-    axes = figure.axes[0]
-    assert sum(len(c.get_offsets()) for c in axes.collections) == 4  # the seeds of ae; one seed alone is its mean
-    assert len(drawn(figure, "interval")) == 2
+@pytest.mark.parametrize("split", SEEDS)
+def test_accuracy_draws_means_seeds_intervals_and_the_baseline(split):
+    figure = draw("accuracy", accuracies(), **ACCURACY, split=split)
+    axes, values = figure.axes[0], SEEDS[split]
+    (mean,), (interval,) = drawn(figure, "ae/A"), drawn(figure, "interval of ae/A")
+    assert mean.get_ydata() == pytest.approx([np.mean(values)])
+    half = 4.30265 * np.std(values, ddof=1) / np.sqrt(3)  # Student's t with two degrees of freedom
+    np.testing.assert_allclose(
+        interval.get_ydata(), np.clip([np.mean(values) - half, np.mean(values) + half], 0, 1), 1e-5
+    )
+    np.testing.assert_allclose(dots(axes, "seeds of ae/A")[:, 1], values)
+    np.testing.assert_allclose(dots(axes, "seeds of ae/A")[:, 0].mean(), mean.get_xdata())
+    assert len(drawn(figure, "slow/A")) == 1
+    assert len(dots(axes, "seeds of slow/A")) == len(drawn(figure, "interval of slow/A")) == 0
     (base,) = drawn(figure, "baseline")
     assert list(base.get_ydata()) == [0.6, 0.6]
     assert base.is_dashed()
-    assert accuracy.SPLITS[split] == axes.get_ylabel()
-    assert "larger class 0.60" in texts(figure)
+    assert axes.get_ylabel() == accuracy.SPLITS[split]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["A", "B"]
+
+
+def test_two_seeds_have_no_interval():
+    scores = accuracies()["scores"]
+    figure = draw("accuracy", {"scores": scores[scores["seed"] < 2]}, **ACCURACY)
+    assert len(dots(figure.axes[0], "seeds of ae/A")) == 2
+    assert drawn(figure, "interval of ae/A") == []
 
 
 def test_accuracy_shows_a_factor_that_is_off_as_hollow():
-    figure = accuracy.plot(accuracies(), ACCURACY, toy.config())
-    (off,), (on,) = drawn(figure, "ae/B"), drawn(figure, "ae/A")
-    assert to_rgba(off.get_markerfacecolor()) == to_rgba("white")
-    assert to_rgba(on.get_markerfacecolor()) != to_rgba("white")
-    assert "switched off" in texts(figure)
+    scores = accuracies()["scores"]
+    white = to_rgba("white")[:3]
+
+    def hollow(figure, name):
+        (mean,) = drawn(figure, name)
+        (seeds,) = [c for c in figure.axes[0].collections if c.get_gid() == f"seeds of {name}"]
+        return to_rgba(mean.get_markerfacecolor())[:3] == white, [tuple(c[:3]) == white for c in seeds.get_facecolors()]
+
+    figure = draw("accuracy", {"scores": scores}, **ACCURACY)
+    assert hollow(figure, "ae/A") == (False, [False, False, False])
+    assert hollow(figure, "ae/B") == (False, [True, True, False])
+    assert entries(figure)[-1] == "switched off"
+    figure = draw("accuracy", {"scores": scores[scores["seed"] < 2]}, **ACCURACY)
+    assert hollow(figure, "ae/B") == (True, [True, True])
+    figure = draw("accuracy", {"scores": scores}, **ACCURACY | {"terms": ["A"]})
+    assert len(entries(figure)) == 3 + 3
 
 
-def test_accuracy_names_what_is_missing_and_why():
-    written = texts(accuracy.plot(accuracies(), ACCURACY, toy.config()))
-    assert "not among the gene sets kept: GONE." in written
-    assert "Slow model has no factor B." in written
-    assert "PCA has none of these factors." in written
+def test_accuracy_names_what_is_missing():
+    small_print = texts(draw("accuracy", accuracies(), **ACCURACY))
+    assert "not among the gene sets kept: GONE." in small_print
+    assert "Slow model has no factor B." in small_print
+    assert "PCA has none of these factors." in small_print
+    assert "Interpretable AE has" not in small_print
+    assert "PCA has no result." in texts(draw("accuracy", accuracies(), **ACCURACY | {"datasets": ["small"]}))
 
 
-def test_accuracy_has_a_panel_a_dataset_and_says_where_nothing_is():
-    figure = accuracy.plot(accuracies(), {**ACCURACY, "datasets": ["toy", "small"]}, toy.config())
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Toy cells", "Fewer toy cells"]
-    figure = accuracy.plot(accuracies(), {**ACCURACY, "terms": ["GONE"]}, toy.config())
-    assert "Nothing to draw: no run on Toy cells has any of these factors." in texts(figure)
+def test_accuracy_has_one_panel_per_dataset_and_says_where_there_is_nothing():
+    figure = draw("accuracy", accuracies(), **ACCURACY | {"datasets": ["toy", "small"]})
+    assert list(panels(figure)) == ["Toy cells", "Fewer toy cells"]
+    for params in ({"terms": ["GONE"]}, {"terms": [], "methods": ["gene_set_mean"]}):
+        figure = draw("accuracy", accuracies(), **ACCURACY | params)
+        assert "Nothing to draw" in texts(figure)
+        assert drawn(figure, "baseline") == []
 
 
-AREAS = {"A": 0.95, "B": 0.03, "C": 0.5, "D": 0.6, "E": 0.61, "F": 0.62, "G": 0.63, "H": 0.64, "I": 0.65, "J": 0.45}
+def areas(by_seed, **other):
+    """AUROC and accuracy of each factor, from its |AUROC - 1/2| in each seed; the sign changes between seeds."""
+    for factor, strengths in by_seed.items():
+        for seed, strength in enumerate(strengths):
+            value = 0.5 + strength * (-1) ** seed
+            yield {**other, "factor": factor, "seed": seed, "metric": "auroc", "split": "", "value": value}
+            yield {**other, "factor": factor, "seed": seed, "value": 0.6}
 
 
-def test_accuracy_without_terms_takes_the_eight_that_tell_the_contrast_best():
-    rows = [
-        {**{"factor": f, "seed": seed, "method": method}, **row}
-        for method in ("slow", "ae")
-        for f, v in AREAS.items()
-        for seed in (0, 1)
-        for row in (
-            {"value": 0.6},
-            {"metric": "auroc", "split": "", "value": 1 - v if seed else v},  # signs differ between seeds
-            {"metric": "auroc", "split": "", "value": AREAS["C"], "label": "cell_type=B cells"},
-        )
-    ]
-    spec = {**ACCURACY, "terms": [], "methods": ["pca", "slow", "ae"]}
-    figure = accuracy.plot({"scores": toy.scores(*rows)}, spec, toy.config())
-    axes = figure.axes[0]
-    assert [t.get_text() for t in axes.get_xticklabels()] == list("BAIHGFED")
-    written = texts(figure)
-    assert "Terms chosen after the fact: of 10 factors of Slow model the 8 that tell the classes best" in written
-    assert "PCA has no result here." in written
-    assert spec["terms"] == []
-
-
-def test_accuracy_without_terms_or_results_says_that_there_is_nothing():
-    figure = accuracy.plot({"scores": toy.scores({}).iloc[:0]}, {**ACCURACY, "terms": []}, toy.config())
-    assert "Nothing to draw" in texts(figure)
-
-
-def test_accuracy_on_donors_left_out():
-    rows = [{"split": "donor", "seed": s, "value": v} for s, v in enumerate([0.7, 0.8])]
-    figure = accuracy.plot({"scores": toy.scores({"value": 0.9}, *rows)}, {**ACCURACY, "split": "donor"}, toy.config())
-    assert drawn(figure, "ae/A")[0].get_ydata() == pytest.approx([0.75])
-    assert figure.axes[0].get_ylabel() == "Accuracy on donors left out"
+def test_factors_that_are_not_named_are_those_that_are_best_in_most_seeds():
+    """Z has a larger mean than H, but only one seed agrees. E and F are equal in all but the name."""
+    by_seed = {
+        name: [0.2 + strength / 100] * 3 for name, strength in zip("GFEDCBA", (0, 1, 1, 2, 3, 4, 5), strict=True)
+    }
+    by_seed |= {"I": [0.0] * 3, "H": [0.0, 0.1, 0.1], "Z": [0.5, 0.0, 0.0]}
+    other = [*areas({"I": [0.5]}, label="cell_type=B cells", method="slow"), *areas({"I": [0.5]}, method="ae")]
+    scores = toy.scores(*areas(by_seed, method="slow"), *other)
+    figure = draw("accuracy", {"scores": scores}, datasets=["toy"], methods=["pca", "slow", "ae"])
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == list("ABCDEFGH")
+    assert "10 factors of Slow model" in texts(figure)
+    assert "PCA has no result" in texts(figure)
 
 
 def test_a_method_has_the_same_colour_in_every_accuracy_figure():
-    both = [accuracy.plot(accuracies(), {**ACCURACY, "methods": m}, toy.config()) for m in (["slow"], ["ae", "slow"])]
-    colours = {drawn(figure, "slow/A")[0].get_markeredgecolor() for figure in both}
-    assert len(colours) == 1
+    figures = [draw("accuracy", accuracies(), **ACCURACY | {"methods": m}) for m in (["slow"], ["ae", "slow"])]
+    assert len({drawn(figure, "slow/A")[0].get_markeredgecolor() for figure in figures}) == 1
 
 
-# ------------------------------------------------------------------------------------------------------------ runtime
+# ------------------------------------------------------------------------------------------------------------- runtime
+
+
+def timed(runs, paper=None):
+    return {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"], paper)}
 
 
 def test_runtime_draws_every_timed_run_and_marks_those_that_were_stopped():
-    runs = runs_table(
-        [
-            *(toy.run(seed=s, seconds=t) for s, t in enumerate([2.0, 3.0, 4.0])),
-            *(toy.run(method="slow", seed=s, seconds=180.0, status="budget") for s in (0, 1)),
-            toy.run(method="pca", status="diverged"),
-        ]
-    )
-    figure = runtime.plot(
-        {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"])},
-        {"datasets": ["toy", "small"], "title": "Cost"},
-        toy.config(),
-    )
+    runs = [toy.run(seed=s, seconds=t) for s, t in enumerate([2.0, 3.0, 4.0])]
+    runs += [toy.run(method="slow", seed=s, seconds=180.0, status="budget") for s in (0, 1)]
+    tables = timed(runs_table([*runs, toy.run(method="pca", status="diverged")]))
+    figure = draw("runtime", tables, datasets=["toy", "small"])
     axes = figure.axes[0]
-    points = [np.asarray(c.get_offsets()) for c in axes.collections if len(c.get_offsets())]
-    np.testing.assert_allclose(np.sort(np.concatenate(points)[:, 0]) * 60, [2, 3, 4, 180, 180])
+    finished, stopped = (dots(axes, gid) for gid in ("finished", "stopped"))
+    np.testing.assert_allclose(finished[:, 0] * 60, [2, 3, 4])
+    np.testing.assert_allclose(stopped[:, 0] * 60, [180, 180])
+    assert [*finished[:, 1].round(), *stopped[:, 1].round()] == [0, 0, 0, 1, 1]
+    np.testing.assert_allclose([line.get_xdata()[0] for line in drawn(figure, "median")], [3 / 60, 3])
     assert axes.get_xscale() == "log"
     assert [t.get_text() for t in axes.get_yticklabels()] == ["Interpretable AE", "Slow model", "PCA"]
-    np.testing.assert_allclose([line.get_xdata()[0] for line in drawn(figure, "median")], [3 / 60, 3])
-    written = texts(figure)
-    for text in (
-        *("120 cells × 12 genes × 5 factors", "3 s (1×)", "at least 3.0 min (≥ 60×)", "no time (1 diverged)"),
-        *("stopped: at least this long", "no run"),
-    ):
-        assert text in written
-
+    for text in ("120 cells × 12 genes × 5 factors", "3 s (1×)", "at least 3.0 min (≥ 60×)", "no time (1 diverged)"):
+        assert text in texts(figure)
+    assert len(entries(figure)) == 3
     assert drawn(figure, "published") == []
-    assert "authors' machine" not in written
+    assert len(dots(figure.axes[1])) == 0
+    assert len(entries(draw("runtime", timed(runs_table(runs[:3])), datasets=["toy"]))) == 2
 
 
-def test_runtime_of_several_machines_is_a_row_each_and_says_so():
+def test_runtime_of_several_machines_has_one_row_per_machine_and_says_so():
     made = [("ae", "old", 20.0), ("ae", "new", 2.0), ("slow", "old", 600.0)]
     runs = runs_table([toy.run(method=m, seed=s, host=h, seconds=t) for s, (m, h, t) in enumerate(made)])
-    given = {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"])}
-    figure = runtime.plot(given, {"datasets": ["toy"]}, toy.config())
+    figure = draw("runtime", timed(runs), datasets=["toy"])
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert labels == ["Interpretable AE\nold", "Interpretable AE\nnew", "Slow model\nold"]
     np.testing.assert_allclose([line.get_xdata()[0] * 60 for line in drawn(figure, "median")], [20, 2, 600])
-    points = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets())]
-    assert sorted(np.concatenate(points)[:, 1].round()) == [0, 1, 2]
-    assert "Runs were made on 2 machines; ratios are within a machine." in texts(figure)
-    assert "20 s (1×)" in texts(figure)
+    np.testing.assert_allclose(dots(figure.axes[0]) * [60, 1], [[20, 0], [2, 1], [600, 2]])
+    assert "2 machines" in texts(figure)
     assert clashes(figure) == []
 
 
 def test_runtime_marks_published_times_as_those_of_another_machine():
     runs = runs_table([toy.run(), toy.run(method="slow", seconds=60.0), toy.run(method="pca")])
-    runtimes = runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"slow": 2203.0}})
-    figure = runtime.plot({"runs": runs, "runtime": runtimes}, {"datasets": ["toy"]}, toy.config())
+    figure = draw("runtime", timed(runs, {"toy": {"slow": 2203.0}}), datasets=["toy"])
     (diamond,) = drawn(figure, "published")
-    assert list(diamond.get_xdata()) == [2203]
-    assert list(diamond.get_ydata()) == [1]
+    assert (*diamond.get_xdata(), *diamond.get_ydata()) == (2203, 1)
     assert diamond.get_markerfacecolor() == "none"
-    assert "published, on the authors' machine" in texts(figure)
-    assert "not to be compared with ours" in texts(figure)
+    assert len(entries(figure)) == 3
+    assert "do not compare" in texts(figure)
     assert figure.axes[0].get_xlim()[1] > 2203
 
 
-# ----------------------------------------------------------------------------------------------------------- pathways
+# ------------------------------------------------------------------------------------------------------------ pathways
 
-PATHWAYS = {"dataset": "toy", "method": "ae", "title": "Pathways", "published": []}
 NORMS = {"A": [3, 1, 2], "B": [9, 3, 3], "C": [0, 0, 0], "D": [1, 1, 1], "E": [1, 0, 0]}
 
 
 def relevances():
     at = {"metric": "relevance", "label": "kind=annotated", "split": ""}
-    return {
-        "scores": toy.scores(
-            *({**at, "factor": f, "seed": s, "value": float(v)} for f, row in NORMS.items() for s, v in enumerate(row)),
-            {**at, "factor": "dense_1", "label": "kind=dense", "value": 99.0},
-            {**at, "factor": "D", "method": "slow", "value": 99.0},
-            {**at, "metric": "stability", "seed": np.nan, "value": 99.0},
-        )
-    }
+    rows = [{**at, "factor": f, "seed": s, "value": float(v)} for f, row in NORMS.items() for s, v in enumerate(row)]
+    rows += [{**at, "factor": "dense_1", "label": "kind=dense", "value": 99.0}]
+    rows += [{**at, "factor": "D", "method": "slow", "value": 99.0}]
+    rows += [{**at, "metric": "stability", "seed": np.nan, "value": 99.0}]
+    return {"scores": toy.scores(*rows)}
+
+
+def pathways(published=(), **other):
+    """The figure of the three most relevant gene sets."""
+    config = toy.config()
+    config["report"]["top"] = 3
+    return draw(
+        "pathways", relevances(), config, **{"dataset": "toy", "method": "ae"} | other, published=list(published)
+    )
 
 
 def test_pathways_are_drawn_by_mean_relevance_with_seeds_and_range():
-    config = toy.config()
-    config["report"]["top"] = 3
-    figure = pathways.plot(relevances(), PATHWAYS, config)
+    figure = pathways()
     means = {name: drawn(figure, f"mean/{name}") for name in NORMS}
-    assert {name: (m[0].get_xdata()[0], m[0].get_ydata()[0]) for name, m in means.items() if m} == {
-        **{"B": (5, 0), "A": (2, 1), "D": (1, 2)}
-    }
-    assert sorted(tuple(line.get_xdata()) for line in drawn(figure, "range")) == [(1, 1), (1, 3), (3, 9)]
-    points = np.concatenate([np.asarray(c.get_offsets()) for c in figure.axes[0].collections])
-    assert sorted(points[:, 0]) == sorted([*NORMS["B"], *NORMS["A"], *NORMS["D"]])
+    places = {name: (*m[0].get_xdata(), *m[0].get_ydata()) for name, m in means.items() if m}
+    assert places == {"B": (5, 0), "A": (2, 1), "D": (1, 2)}
+    assert [tuple(line.get_xdata()) for line in drawn(figure, "range")] == [(3, 9), (1, 3), (1, 1)]
+    assert list(dots(figure.axes[0])[:, 0]) == [*NORMS["B"], *NORMS["A"], *NORMS["D"]]
     assert "Interpretable AE, 3 seeds · Toy cells" in texts(figure)
-    assert "published" not in texts(figure).lower()
+    assert len(entries(figure)) == 2
+    assert len(figure.axes) == 1
 
 
-def test_pathways_stand_beside_the_published_list():
-    config = toy.config()
-    config["report"]["top"] = 3
-    figure = pathways.plot(relevances(), {**PATHWAYS, "published": ["A", "GONE", "B", "C", "E"]}, config)
+def test_pathways_are_joined_to_the_published_list():
+    names = ["A", "GONE", "B", "C", "E"]
+    figure = pathways(names)
     links = {name: drawn(figure, f"link/{name}") for name in [*NORMS, "GONE"]}
     assert {name: tuple(line[0].get_ydata()) for name, line in links.items() if line} == {"A": (1, 0), "B": (0, 2)}
-    written = texts(figure)
-    for text in (
-        *("not kept", "switched off", "our rank 4", "3 of the 5 published are among our first 5"),
-        *("from the 5 gene sets kept, 3.2 would be (p = 1)", "over the 4 published that were kept: 0.33"),
-    ):
-        assert text in written
+    marks = [drawn(figure, f"published/{name}")[0].get_markerfacecolor() for name in names]
+    assert [mark == "white" for mark in marks] == [False, True, False, True, True]
+    places = {t.get_gid(): t.get_text() for t in visible(figure) if (t.get_gid() or "").startswith("place")}
+    assert places == {"place/GONE": "not kept", "place/C": "switched off", "place/E": "our rank 4"}
+    for text in ("3 of the 5 published", "5 gene sets kept, 3.2 (p = 1)", "4 published gene sets that were kept: 0.33"):
+        assert text in texts(figure)
 
 
-def test_pathways_of_a_run_without_any_say_so():
+def test_pathways_of_a_method_without_gene_sets_say_so():
     for published in ([], ["A"]):
-        figure = pathways.plot(relevances(), {**PATHWAYS, "method": "pca", "published": published}, toy.config())
-        assert "Nothing to draw: PCA has no gene set that is on here." in texts(figure)
+        figure = pathways(published, method="pca")
+        assert "Nothing to draw: PCA" in texts(figure)
+        assert len(figure.axes) == 1
 
 
-# -------------------------------------------------------------------------------------------- what is not in the data
-
-
-def kinds():
-    package = Path(scatter.__file__).parent
-    return sorted({p.stem for p in package.glob("*.py")} - {"__init__", "style"})
+# -------------------------------------------------------------------------------------------------------- every figure
 
 
 def studied(sizes):
-    """The tables of a scaling study of toy in ``sizes`` numbers of cells."""
+    """The tables of a scaling study of toy with these numbers of cells."""
     runs = runs_table([toy.run(seed=seed, n_cells=n) for seed, n in enumerate(sizes)])
     runs["dataset"] = [f"toy_{n}" for n in sizes]
     runs = scaling.families(runs, dict.fromkeys(runs["dataset"], 3), {name: {"raw": "toy"} for name in runs["dataset"]})
     return {"scaling": scaling.laws(runs), "full_time": scaling.full_times(runs, "ae")}
 
 
-@pytest.fixture
-def anything(cells):
-    """For each kind of figure, tables and a spec of figures that must say what is missing, empty ones among them."""
-    runs = runs_table([toy.run(), toy.run("small")])
-    times = {"runs": runs, "runtime": runtime_table(runs, "ae", toy.config()["datasets"])}
-    both = {"cells": cells(["A"], ["B"], "condition", "cell_type")}
+@pytest.fixture(scope="module")
+def examples(cells):
+    """For each kind of figure, tables and parameters of figures that show toy, some of them with nothing to draw."""
+    both, runs = {"cells": cells(["A"], ["B"])}, timed(runs_table([toy.run(), toy.run("small")]))
+    ae = {"dataset": "toy", "method": "ae"}
     return {
         "accuracy": [
             (accuracies(), ACCURACY),
             (accuracies(), {**ACCURACY, "datasets": ["small", "toy"], "terms": ["GONE"]}),
         ],
-        "pathways": [(relevances(), {**PATHWAYS, "published": p}) for p in ([], ["A", "B"])]
-        + [(relevances(), {**PATHWAYS, "method": "pca"})],
-        "runtime": [(times, {"datasets": ["toy"]}), (times, {"datasets": ["small", "toy"]})],
+        "pathways": [(relevances(), {**ae, **more}) for more in ({}, {"published": ["A", "B"]}, {"method": "pca"})],
+        "runtime": [(runs, {"datasets": ["toy"]}), (runs, {"datasets": ["small", "toy"]})],
         "scaling": [(studied(sizes), {"dataset": "toy"}) for sizes in ((50, 100, 200), (50,))],
         "scatter": [(both, SCATTER), (both, FACETS), ({"cells": cells(["GONE"], ["A"])}, SCATTER)],
     }
 
 
-@pytest.mark.parametrize("kind", kinds())
-def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, anything):
-    """A kind without an entry in ``anything`` fails here."""
-    plot = importlib.import_module(f"factorbench.plots.{kind}").plot
-    config = toy.config()
-    config["datasets"]["toy"]["raw"] = "toy"
-    lacking = copy.deepcopy(config)
-    lacking["datasets"]["toy"] |= {"missing": ["C51", "C52", 141], "hold_out": {"share": 0.2}, "n_cells": 5000}
-    lacking["datasets"]["toy"] |= {"n_sets": 40, "piece": True}
-    sentence = (
-        "Toy cells: a piece of the data, without samples C51, C52, 141 (not available), 5,000 cells, a stratified "
-        "subset, 40 of the gene sets, drawn at random, fitted without the cells held out."
-    )
-    for number, (given, spec) in enumerate(anything[kind]):
-        for entry, said in ((config, False), (lacking, True)):
-            svg = tmp_path / f"{kind}{number}{said}.svg"
-            style.save(plot(given, spec, entry), tmp_path / "figure.png", svg)
-            written = " ".join(html.unescape(" ".join(re.findall(r"<!--(.*?)-->", svg.read_text(), re.S))).split())
-            assert (sentence in written) == said
-            assert ("not available" in written) == said
-
-
-@pytest.mark.parametrize("kind", kinds())
-def test_every_kind_of_figure_has_a_caption(kind, anything):
-    captions = Environment(undefined=StrictUndefined, loader=FileSystemLoader(ROOT / "workflow/report"))
-    config = toy.config()
-    for _, spec in anything[kind]:
-        snakemake = {"config": config, "params": {"figure": {"kind": kind, **spec, "caption": "What it shows."}}}
-        caption = captions.get_template("figure.rst").render(snakemake=snakemake)
-        before, _, after = caption.partition("What it shows.")
-        assert not before.strip()
-        assert len(after.split("Samples that are missing")[0].split()) > 15
+@pytest.mark.parametrize("kind", registry.names("figure"))
+def test_every_figure_says_what_is_not_in_its_data(tmp_path, kind, examples):
+    """A kind without an entry in ``examples`` fails here."""
+    incomplete = {"piece": True, "missing": ["C51", 141], "hold_out": {"share": 0.2}, "n_cells": 5000, "n_sets": 40}
+    words = ("Toy cells: a piece", "samples C51, 141", "5,000 cells", "40 of the gene sets", "held-out")
+    for tables, params in examples[kind]:
+        for more, expected in (({}, False), (incomplete, True)):
+            config = toy.config()
+            config["datasets"]["toy"] |= {"raw": "toy", **more}
+            style.save(draw(kind, tables, config, **params), tmp_path / "figure.png", tmp_path / "figure.svg")
+            comments = re.findall(r"<!--(.*?)-->", (tmp_path / "figure.svg").read_text(), re.S)
+            written = " ".join(html.unescape(" ".join(comments)).split())
+            assert {word: word in written for word in words} == dict.fromkeys(words, expected)
 
 
 def test_one_missing_sample_is_one():
-    assert style.caveats({"datasets": {"toy": {"title": "Toy", "missing": ["C51"]}}}, ["toy"]) == (
-        "Toy: without sample C51 (not available)."
+    (sentence,) = style.caveats({"datasets": {"toy": {"title": "Toy", "missing": ["C51"]}}}, ["toy"])
+    assert "sample C51" in sentence
+
+
+def test_captions_render():
+    folder = ROOT / "workflow/report"
+    captions = Environment(undefined=StrictUndefined, loader=FileSystemLoader(folder))
+    texts = {path.stem: captions.get_template(path.name) for path in folder.glob("*.rst")}
+    for kind in registry.names("figure"):
+        reading = registry.load("figure", kind).SPEC.reading
+        figure = {"caption": "What it shows.", "reading": reading}
+        text = texts["figure"].render(snakemake={"params": {"figure": figure}})
+        assert text.startswith("What it shows.")
+        assert reading in text
+        assert len(reading.split()) > 15
+    listed = re.findall(r"\*\*(\w+)\.tsv\*\*", texts["tables"].render())
+    written = re.findall(r'report\("results/tables/(\w+)\.tsv', (ROOT / "workflow/rules/report.smk").read_text())
+    assert sorted(listed) == sorted([*written, "scores"])
+
+
+def test_planning_imports_no_plotting_library_and_no_window_system_is_needed():
+    code = (
+        "import sys; from factorbench import registry; [registry.load('figure', k) for k in registry.names('figure')]; "
+        "assert not {'matplotlib', 'seaborn', 'scipy'} & set(sys.modules); "
+        "from factorbench.reporting.plots import _style; _style.palette(11); _style.new_figure(1, 1)"
     )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts"), "MPLBACKEND": "unknown"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
-# -------------------------------------------------------------------------------------------------------------- style
-
-
-def test_saved_figures_are_whole_and_equal_figures_give_equal_files(tmp_path, cells):
+def test_saved_figures_are_complete_and_equal_figures_give_equal_files(tmp_path, cells):
     for name in ("a", "b"):
-        figure = scatter.plot({"cells": cells(["A"], ["B"])}, SCATTER, toy.config())
+        figure = draw("scatter", {"cells": cells(["A"], ["B"])}, **SCATTER)
         style.save(figure, tmp_path / f"{name}.png", tmp_path / f"{name}.svg")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]
     for kind in ("png", "svg"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     svg = (tmp_path / "a.svg").read_text()
     assert "<image" in svg  # the dots are pixels
-    assert not re.search(r"<dc:date>", svg)
+    assert "<dc:date>" not in svg
 
 
 @pytest.mark.parametrize("n", [1, 8, 10, 25])
@@ -474,6 +481,8 @@ def test_ratios_as_people_say_them(ratio, text):
     assert times(ratio) == text
 
 
+# ---------------------------------------------------------------------------------------------------------- long names
+
 LONG = [
     *("3_UTR_MEDIATED_TRANSLATIONAL_REGULATION", "TCA_CYCLE_AND_RESPIRATORY_ELECTRON_TRANSPORT"),
     "ANTIGEN_ACTIVATES_B_CELL_RECEPTOR_LEADING_TO_GENERATION_OF_SECOND_MESSENGERS",
@@ -485,45 +494,31 @@ def test_long_names_are_wrapped_between_words():
     assert style.wrapped("ANTIVIRAL_MECHANISM_BY_IFN", 19) == "ANTIVIRAL MECHANISM\nBY IFN"
 
 
-def clashes(figure):
-    """Pairs of texts that are written over each other; ticks outside the axes are not drawn, so two numbers may."""
-    figure.canvas.draw()
-    found = [t for t in figure.findobj(plt.Text) if t.get_visible() and t.get_text().strip()]
-    boxes = [(" ".join(t.get_text().split()), t.get_window_extent().padded(-1)) for t in found]
-    pairs = [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
-    return [pair for pair in pairs if any(re.search("[A-Za-z]", text) for text in pair)]
-
-
 @pytest.mark.parametrize("published", [[], LONG, [*LONG[::-1], "A", "GONE_" * 12 + "GONE"]])
 def test_long_names_of_pathways_have_room(published):
-    rows = [
-        {**{"metric": "relevance", "label": "kind=annotated", "split": "", "seed": s}, "factor": f, "value": v - s / 9}
-        for s in range(3)
-        for v, f in enumerate([*LONG, "A", *("_".join(part) for part in zip(LONG, "BCDE", strict=True))], 2)
-    ]
-    figure = pathways.plot({"scores": toy.scores(*rows)}, {**PATHWAYS, "published": published}, toy.config())
+    at = {"metric": "relevance", "label": "kind=annotated", "split": ""}
+    names = [*LONG, "A", *("_".join(part) for part in zip(LONG, "BCDE", strict=True))]
+    rows = [{**at, "seed": s, "factor": f, "value": v - s / 9} for s in range(3) for v, f in enumerate(names, 2)]
+    figure = draw("pathways", {"scores": toy.scores(*rows)}, dataset="toy", method="ae", published=published)
     assert clashes(figure) == []
 
 
 @pytest.mark.parametrize("facets", [["NK"], ["NK", "B cells"], []])
 def test_long_names_of_axes_have_room(cells, facets):
-    table = cells(["A"], ["B"], "condition", "cell_type")
+    table = cells(["A"], ["B"])
     table["x_term"], table["y_term"] = LONG[1], LONG[3]
     table["note"] = "x axis: " + "; ".join(f"{name} was switched off by the method" for name in LONG)
-    assert clashes(scatter.plot({"cells": table}, {**FACETS, "facets": facets}, toy.config())) == []
+    assert clashes(draw("scatter", {"cells": table}, **FACETS, facets=facets)) == []
 
 
 @pytest.mark.parametrize("methods", [["ae"], ["ae", "slow", "gene_set_mean", "pca"]])
-def test_long_names_of_terms_have_room(methods):
+def test_long_names_of_factors_have_room(methods):
     rows = [{"factor": factor, "method": method, "value": 0.7} for factor in LONG for method in methods]
     scores = toy.scores(*rows, {"metric": "baseline", "factor": "", "split": "", "value": 0.6})
-    figure = accuracy.plot({"scores": scores}, {**ACCURACY, "methods": methods, "terms": LONG}, toy.config())
-    assert clashes(figure) == []
+    assert clashes(draw("accuracy", {"scores": scores}, datasets=["toy"], methods=methods, terms=LONG)) == []
 
 
 def test_the_small_print_of_a_runtime_figure_is_below_its_legend():
     runs = runs_table([toy.run(), toy.run(method="slow", status="budget"), toy.run("small")])
-    runtimes = runtime_table(runs, "ae", toy.config()["datasets"], {"toy": {"ae": 8, "slow": 2203}})
-    spec = {"datasets": ["toy", "small"], "title": "Cost"}
-    figure = runtime.plot({"runs": runs, "runtime": runtimes}, spec, toy.config())
+    figure = draw("runtime", timed(runs, {"toy": {"ae": 8, "slow": 2203}}), datasets=["toy", "small"])
     assert clashes(figure) == []
