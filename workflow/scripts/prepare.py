@@ -1,8 +1,8 @@
-"""Prepare a dataset: labels, subset, normalisation, highly variable genes, gene sets, held-out cells."""
+"""Prepare a dataset: labels, a subset, normalisation, highly variable genes, gene sets, held-out cells."""
 
 from factorbench.adapters import reporting
 from factorbench.contracts.files import on_disk, sha256
-from factorbench.contracts.prepared import write_prepared
+from factorbench.contracts.prepared import prepared_size, write_prepared
 from factorbench.data.gene_sets import read_gmt
 from factorbench.data.preparation import prepare_blocks
 from factorbench.data.symbols import read_orthologs
@@ -18,6 +18,5 @@ with reporting(snakemake) as say:
     sets = [read_gmt(path) for path in snakemake.input.gene_sets]
     with on_disk(snakemake.input.raw) as raw:
         write_prepared(snakemake.output[0], prepare_blocks(raw, sets, entry, name, hashes, orthologs))
-    with on_disk(snakemake.output[0]) as data:
-        n_genes, n_sets = data.varm["mask"].shape
-        say(f"prepare {name}: {data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets")
+    n_cells, n_genes, n_sets = prepared_size(snakemake.output[0])
+    say(f"prepare {name}: {n_cells:,} cells, {n_genes:,} genes, {n_sets} gene sets")

@@ -1,8 +1,7 @@
-"""Gene sets: GMT files, and the mask that says which genes belong to which set."""
+"""Gene sets: read GMT files, join collections, and build the mask of genes x sets."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,89 +18,72 @@ GeneSets = dict[str, list[str]]
 
 
 def read_gmt(path: str | Path) -> GeneSets:
-    """Read gene sets in GMT form: a line a set, tab-separated: name, description, genes.
+    """Read gene sets in GMT format: one set per line, tab-separated: name, description, genes.
 
-    Line ends of Windows and old Macs, empty lines, a byte-order mark and genes listed twice in a set are tolerated.
+    Line ends of Windows and old Macs, empty lines, a byte-order mark and repeated genes in a set are accepted.
 
     Raises
     ------
     UserError
-        Naming the file and the line, for a line without genes, a set's name met twice, a character that cannot be
-        printed, a file that is not there, not text or holds no set.
+        If the file cannot be opened, is not text or holds no set; with the number of the line, if the line has no
+        genes, repeats the name of a set or has a character that cannot be printed.
     """
     path = Path(path)
     sets: GeneSets = {}
     try:
-        # Not splitlines, which would break lines at characters that a description may hold (U+2028).
+        # splitlines() would also break lines at characters that a description may hold (U+2028).
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file; gene sets are read in GMT form") from None
+        raise UserError(f"{path}: is not a text file; give gene sets in GMT format") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT form") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT format") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        at = f"{path}: line {number}"
         name, *rest = (part.strip() for part in line.split("\t"))
         genes = list(dict.fromkeys(gene for gene in rest[1:] if gene))
         if not name or not genes:
-            raise UserError(f"{path}: line {number}: a line of a GMT file is name, description, genes, tab-separated")
+            raise UserError(f"{at}: should be name, description and genes, tab-separated (GMT format)")
         if not "".join([name, *genes]).isprintable():
-            raise UserError(
-                f"{path}: line {number}: a name has a character that cannot be printed; is this a GMT file?"
-            )
+            raise UserError(f"{at}: a name has a character that cannot be printed; is this a GMT file?")
         if name in sets:
-            raise UserError(f"{path}: line {number}: the gene set {name} is there twice; rename or remove one of them")
+            raise UserError(f"{at}: the gene set {name} occurs twice; rename or remove one of them")
         sets[name] = genes
     if not sets:
-        raise UserError(f"{path}: no gene set in this file")
+        raise UserError(f"{path}: has no gene set; give a file in GMT format")
     return sets
 
 
-def strip_prefix(sets: GeneSets, prefix: str) -> GeneSets:
-    """The same sets with ``prefix`` taken off the front of their names.
-
-    Raises
-    ------
-    UserError
-        If two sets would then share a name.
-    """
-    stripped: GeneSets = {}
-    for name, genes in sets.items():
-        short = name.removeprefix(prefix) or name
-        if short in stripped:
-            raise UserError(f"gene set {short} is there twice without its prefix {prefix!r}; set prefix to ''")
-        stripped[short] = genes
-    return stripped
-
-
 def join(collections: list[GeneSets], names: list[str], prefixes: list[str], where: str) -> GeneSets:
-    """The sets of several collections, each without its own prefix, in order.
+    """Return the sets of several collections as one, in order; each collection's prefix is removed from its names.
 
     Raises
     ------
     UserError
-        If two sets would share a name, within a collection or between two (``names``, ``where``: for the message).
+        If two sets would have the same name (``names``: of the collections, ``where``: place in the config).
     """
     joined: GeneSets = {}
     origin: dict[str, str] = {}
-    for sets, name, prefix in zip(collections, names, prefixes, strict=True):
-        for short, genes in strip_prefix(sets, prefix).items():
-            if short in joined:
+    for sets, collection, prefix in zip(collections, names, prefixes, strict=True):
+        for full, genes in sets.items():
+            name = full.removeprefix(prefix) or full
+            if name in joined:
                 raise UserError(
-                    f"{where}: the gene set {short} is in {origin[short]} and in {name}; "
+                    f"{where}: without prefixes, the gene set {name} is in {origin[name]} and in {collection}; "
                     f"set the prefix of one of them to '' or leave one of them out"
                 )
-            joined[short], origin[short] = genes, name
+            joined[name], origin[name] = genes, collection
     return joined
 
 
 def mask(sets: GeneSets, genes: Sequence[str]) -> sparse.csc_matrix:
-    """Which gene belongs to which set, bool, shape (n_genes, n_sets), columns in the order of ``sets``.
+    """Return whether each gene belongs to each set, bool, shape (n_genes, n_sets), columns in the order of ``sets``.
 
-    Members that are not among ``genes`` (which must be unique) are left out.
+    ``genes`` must be unique. Members of sets that are not among them are left out.
     """
     members = pd.Index(list(chain.from_iterable(sets.values())), dtype=object)
-    columns = np.repeat(np.arange(len(sets)), [len(found) for found in sets.values()])
+    columns = np.repeat(np.arange(len(sets)), [len(genes_of_set) for genes_of_set in sets.values()])
     rows = pd.Index(genes, dtype=object).get_indexer(members)
     known = rows >= 0
     entries = (np.ones(known.sum(), bool), (rows[known], columns[known]))
@@ -109,7 +91,7 @@ def mask(sets: GeneSets, genes: Sequence[str]) -> sparse.csc_matrix:
 
 
 def filter_by_size(mask: sparse.spmatrix, min_genes: int, max_genes: int | None = None) -> np.ndarray:
-    """Which sets (columns of ``mask``) have between ``min_genes`` and ``max_genes`` genes, bool, shape (n_sets,)."""
+    """Return whether each column of ``mask`` has ``min_genes`` to ``max_genes`` genes, bool, shape (n_sets,)."""
     sizes = np.asarray(mask.sum(axis=0)).ravel()
     return (sizes >= min_genes) & (sizes <= (np.inf if max_genes is None else max_genes))
 
@@ -117,62 +99,54 @@ def filter_by_size(mask: sparse.spmatrix, min_genes: int, max_genes: int | None 
 def draw(
     kept: np.ndarray, names: Sequence[str], n_sets: int, always: Sequence[str], seed: int, where: str
 ) -> np.ndarray:
-    """``n_sets`` of the ``kept`` sets at random, those of ``always`` that are kept among them, bool, shape (n_sets,).
+    """Draw ``n_sets`` of the ``kept`` sets at random, including all kept sets that are named in ``always``.
+
+    Returns
+    -------
+    ndarray
+        Bool, shape (len(names),). All kept sets, if they are not more than ``n_sets``.
 
     Raises
     ------
     UserError
-        If a name of ``always`` is no set's, or more of them are kept than ``n_sets``.
+        If ``always`` names an unknown set, or more than ``n_sets`` kept sets.
     """
     names = pd.Index(names)
     for name in always:
         refer(name, names, f"{where}.keep_sets")
-    first = kept & names.isin(always)
-    if first.sum() > n_sets:
-        raise UserError(f"{where}.n_sets: {n_sets} is fewer than the {first.sum()} sets of keep_sets; raise it")
-    others = np.random.default_rng(seed).permutation(np.flatnonzero(kept & ~first))
-    chosen = first.copy()
-    chosen[others[: n_sets - first.sum()]] = True
+    chosen = kept & names.isin(always)
+    n_others = n_sets - chosen.sum()
+    if n_others < 0:
+        raise UserError(f"{where}.n_sets: {n_sets} is fewer than the {chosen.sum()} sets of keep_sets; raise it")
+    others = np.random.default_rng(seed).permutation(np.flatnonzero(kept & ~chosen))
+    chosen[others[:n_others]] = True
     return chosen
 
 
-def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5, alike: bool = True) -> list[tuple[str, str]]:
-    """Up to ``n`` pairs (gene of the data, gene of a set) that are not equal but may be meant to be.
+def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5) -> list[tuple[str, str]]:
+    """Return up to ``n`` pairs (gene of the data, gene of a set) that differ only in how they are written.
 
-    Pairs that differ in case, in a version (``ENSG00000187608.8``) or in a dot for a dash (R's way) come first; without
-    any, pairs spelt ``alike``: worth a look where nothing matches, mere relatives (CAR3, HCAR3) where something does.
+    That is in upper and lower case, in the version of an Ensembl identifier (``ENSG00000187608.8``), or in a dot for a
+    dash (R replaces dashes).
     """
-    members = list(dict.fromkeys(chain.from_iterable(sets.values())))
-    plain = pd.Series(members, index=[_plain(member) for member in members], dtype=object)
-    plain = plain[~plain.index.duplicated()]
-    found = pd.Index([_plain(gene) for gene in genes])
-    pairs = [
-        (gene, plain[key])
-        for gene, key, known in zip(genes, found, found.isin(plain.index), strict=True)
-        if known and gene != plain[key]
-    ]
-    if alike and not pairs:  # comparing letter by letter is slow: a handful will do
-        few = list(genes)[:: max(1, len(genes) // 20)]
-        close = ((gene, difflib.get_close_matches(gene, members[:5000], n=1, cutoff=0.75)) for gene in few)
-        pairs = [(gene, match[0]) for gene, match in close if match and match[0] != gene]
-    return pairs[:n]
+    members: dict[str, str] = {}
+    for member in chain.from_iterable(sets.values()):
+        members.setdefault(_plain(member), member)
+    pairs = ((gene, members.get(_plain(gene), gene)) for gene in genes)
+    return [(gene, member) for gene, member in pairs if gene != member][:n]
 
 
 def _plain(gene: str) -> str:
-    """A gene's name in capitals and with dashes for dots, an Ensembl identifier without its version."""
     gene = gene.strip().upper()
     return gene.split(".")[0] if gene.startswith("ENS") else gene.replace(".", "-")
 
 
 def no_match(sets: GeneSets, genes: Sequence[str], where: str) -> UserError:
-    """The error for gene sets that share no gene with the data: what nearly matched, and what to do."""
-    pairs = near_matches(sets, genes)
-    if pairs:
-        what = f"nearly matched: {', '.join(f'{gene} (data) ~ {member} (sets)' for gene, member in pairs)}"
-    else:
-        members = list(dict.fromkeys(chain.from_iterable(sets.values())))
-        what = f"the data have {', '.join(list(genes)[:3])}, the sets {', '.join(members[:3])}"
+    """Return the error for gene sets that share no gene with the data."""
+    pairs = ", ".join(f"{gene} (data) ~ {member} (sets)" for gene, member in near_matches(sets, genes))
+    members = list(dict.fromkeys(chain.from_iterable(sets.values())))
+    names = f"the data have {', '.join(list(genes)[:3])}, the sets {', '.join(members[:3])}"
     return UserError(
-        f"{where}: no gene of the data is in any gene set; {what}; "
-        f"choose gene sets of the same organism and kind of gene names, or another way to match them (symbols)"
+        f"{where}: no gene of the data is in any gene set; {f'nearly matched: {pairs}' if pairs else names}; "
+        f"choose gene sets of the same organism and kind of gene names, or another value of symbols"
     )

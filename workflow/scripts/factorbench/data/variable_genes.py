@@ -1,32 +1,35 @@
-"""Highly variable genes of data that need not fit in memory: read a block of cells at a time, twice at most.
-
-scanpy's own function needs all cells at once. These are its three flavours, held to the same genes by the tests.
-"""
+"""Select highly variable genes: `seurat_v3` in blocks of cells, the other flavours by scanpy in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
+from anndata import AnnData
 from scipy import sparse
 
 SPAN = 0.3
-"""Share of the genes that the local regression of `seurat_v3` looks at for each of them."""
+"""Share of the genes that the local regression of `seurat_v3` uses for each gene."""
 
 
 def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarray:
-    """The genes whose counts vary most beside what is expected of their mean, bool, shape (n_genes,).
+    """Select the genes with more variance in their counts than genes of the same mean usually have.
 
-    Variances are those of counts standardised by the deviation that a local regression of log variance on log mean
-    expects, and clipped at sqrt(n_cells) deviations (Stuart et al. 2019, 10.1016/j.cell.2019.05.031).
+    The variance is that of counts divided by the standard deviation that a local regression of log variance on log mean
+    expects, clipped at sqrt(n_cells) (Stuart et al. 2019, 10.1016/j.cell.2019.05.031). scanpy selects the same genes,
+    but needs all cells in memory.
 
     Parameters
     ----------
     counts
-        Blocks of cells of shape (any, n_genes); they are gone through twice.
+        Blocks of cells, shape (any, n_genes). They are read twice.
     n_top_genes
-        How many.
+        Number of genes to select.
+
+    Returns
+    -------
+    ndarray
+        Bool, shape (n_genes,).
 
     Raises
     ------
@@ -37,7 +40,7 @@ def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarr
 
     n_cells, mean, variance = moments(counts)
     varies = variance > 0
-    if varies.sum() * SPAN < 1:  # loess would look for neighbours where no memory is
+    if varies.sum() * SPAN < 1:  # loess would crash, because no gene has a neighbour
         raise ValueError(f"{varies.sum()} genes vary, too few for a regression")
     model = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=SPAN, degree=2)
     model.fit()
@@ -57,52 +60,38 @@ def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarr
     return chosen
 
 
-def dispersed(expression: Iterable[sparse.csr_matrix], flavor: str, n_top_genes: int) -> np.ndarray:
-    """The genes most dispersed (variance over mean) among those of about their mean, bool, shape (n_genes,).
+def by_scanpy(expression: Iterable[sparse.csr_matrix], flavor: str, n_top_genes: int) -> np.ndarray:
+    """Select genes with scanpy's flavour ``seurat`` or ``cell_ranger``. All cells are held in memory.
 
     Parameters
     ----------
     expression
-        Log-normalised, in blocks of cells of shape (any, n_genes).
-    flavor
-        ``seurat``: log dispersion of the values without their logarithm, 20 bins of log mean of the same width, z-score
-        (Satija et al. 2015, 10.1038/nbt.3192). ``cell_ranger``: dispersion of the logarithms, bins between percentiles
-        of the mean, median and median absolute deviation (Zheng et al. 2017, 10.1038/ncomms14049).
-    n_top_genes
-        How many; more of them if the last are equal.
+        Blocks of cells, log-normalised, shape (any, n_genes).
+    flavor, n_top_genes
+        As `scanpy.pp.highly_variable_genes` names them.
+
+    Returns
+    -------
+    ndarray
+        Bool, shape (n_genes,).
 
     Raises
     ------
     ValueError
-        If there is nothing to rank genes by: each is alone among those of about its mean, or equal to them.
+        If scanpy cannot rank the genes: there are too few, or no two have about the same mean.
     """
-    seurat = flavor == "seurat"
-    _, mean, variance = moments(block.expm1() if seurat else block for block in expression)
-    mean[mean == 0] = 1e-12
-    dispersion = variance / mean
-    if seurat:
-        dispersion[dispersion == 0] = np.nan
-        mean, dispersion = np.log1p(mean), np.log(dispersion)
-    bins = pd.cut(mean, 20 if seurat else np.r_[-np.inf, np.percentile(mean, np.arange(10, 105, 5)), np.inf])
+    import scanpy as sc
 
-    def within(values: pd.Series, statistic: str) -> pd.Series:
-        return values.groupby(bins, observed=True).transform(statistic)
-
-    values = pd.Series(dispersion)
-    centre = within(values, "mean" if seurat else "median")
-    scale = within(values, "std") if seurat else within((values - centre).abs(), "median")
-    if seurat:  # a gene alone in its bin has a normalised dispersion of one
-        alone = scale.isna()
-        scale[alone], centre[alone] = centre[alone], 0
-    normalised = ((values - centre) / scale).to_numpy()
-    known = np.sort(normalised[~np.isnan(normalised)])[::-1]
-    if not len(known):
-        raise ValueError("no gene's dispersion differs from that of others of about its mean")
-    return normalised >= known[min(n_top_genes, len(known)) - 1]
+    data = AnnData(sparse.vstack(list(expression), format="csr"))
+    try:
+        table = sc.pp.highly_variable_genes(data, flavor=flavor, n_top_genes=n_top_genes, inplace=False)
+    except IndexError:
+        raise ValueError("no two genes have about the same mean") from None
+    return table["highly_variable"].to_numpy()
 
 
 def moments(blocks: Iterable[sparse.csr_matrix]) -> tuple[int, np.ndarray, np.ndarray]:
-    """Number of cells, and mean and unbiased variance of each gene, shape (n_genes,)."""
+    """Return the number of cells, and mean and unbiased variance of each gene, shape (n_genes,)."""
     n_cells, total, squares = 0, 0.0, 0.0
     for block in blocks:
         values = block.data.astype(np.float64)
@@ -114,5 +103,5 @@ def moments(blocks: Iterable[sparse.csr_matrix]) -> tuple[int, np.ndarray, np.nd
 
 
 def per_gene(block: sparse.csr_matrix, values: np.ndarray) -> np.ndarray:
-    """Sum of ``values``, one a stored entry of ``block``, by gene."""
+    """Return the sum of ``values``, one per stored entry of ``block``, for each gene."""
     return np.bincount(block.indices, values, minlength=block.shape[1])

@@ -1,5 +1,5 @@
-"""Readers: raw files -> AnnData with counts and the labels as they were found. One file a format.
+"""Readers: raw files -> AnnData with counts, and labels as they are in the files. One file per format.
 
-``SPEC`` names the reader and its options; ``read(files, options)`` gets paths by the keys of the config's ``files``.
-A reader that need not hold all cells at once has ``blocks``, which takes the same and yields them block by block.
+``SPEC`` names the reader and its options. ``read(files, options)`` gets paths by the keys of the config's ``files``.
+A reader that does not need all cells in memory also has ``blocks``, which takes the same and yields blocks of cells.
 """

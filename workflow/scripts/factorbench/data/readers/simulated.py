@@ -1,4 +1,4 @@
-"""Planted data: counts whose gene sets, conditions and cell types are known. For tests and for trying things out."""
+"""Simulated counts with known (planted) gene sets, conditions and cell types, for tests and for trying things out."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ SPEC = Spec(
         "n_genes": Param(300, "genes, named G0001 and so on", minimum=10),
         "n_sets": Param(12, "gene sets, those of the condition and the cell types included", minimum=1),
         "set_size": Param(20, "genes in each set, drawn at random; sets may overlap", minimum=1),
-        "n_types": Param(3, "cell types, each with a set of its own", minimum=1, maximum=26),
-        "n_active": Param(3, "further sets whose activity varies from cell to cell; the rest do nothing", minimum=0),
-        "effect": Param(1.0, "mean natural logarithm of the fold change of a gene whose set is on", minimum=0.0),
+        "n_types": Param(3, "cell types, each with its own set", minimum=1, maximum=26),
+        "n_active": Param(3, "further sets whose activity varies between cells; the rest have no effect", minimum=0),
+        "effect": Param(1.0, "mean natural logarithm of the fold change of a gene in an active set", minimum=0.0),
         "depth": Param(2_000.0, "mean counts of a cell", minimum=1.0),
         "dispersion": Param(0.2, "variance = mean + dispersion mean^2 (0: Poisson)", minimum=0.0),
-        "seed": Param(0, "seed of everything; the gene sets follow from it, n_genes, n_sets and set_size", minimum=0),
+        "seed": Param(0, "seed; the gene sets depend on it, n_genes, n_sets and set_size", minimum=0),
     },
 )
 CONDITIONS = ("control", "stimulated")
 
 BLOCK = 4_000
-"""Cells drawn at a time: bounds the memory, each array of 4,000 x 2,000 numbers takes 64 MB."""
+"""Cells drawn at a time. It bounds the memory: 4,000 x 2,000 numbers take 64 MB."""
 
 
 def gene_sets(options: dict[str, Any]) -> dict[str, list[str]]:
-    """The planted sets: ``CONDITION``, ``TYPE_A`` and so on, then ``SET_01`` and so on, the active ones first."""
+    """Return the planted sets: ``CONDITION``, ``TYPE_A`` and so on, then ``SET_01`` and so on, active sets first."""
     if options["n_sets"] < 1 + options["n_types"] + options["n_active"]:
         raise UserError("options.n_sets: should be at least 1 + n_types + n_active")
     if options["set_size"] > options["n_genes"]:
@@ -50,7 +50,7 @@ def gene_sets(options: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def gmt_text(options: dict[str, Any]) -> str:
-    """The planted sets as the text of a GMT file."""
+    """Return the planted sets as the text of a GMT file."""
     return "".join("\t".join([name, "planted", *genes]) + "\n" for name, genes in gene_sets(options).items())
 
 
@@ -63,13 +63,13 @@ def cell_types(options: dict[str, Any]) -> list[str]:
 
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
-    """All cells of `blocks` in memory.
+    """Return all cells of `blocks` in memory.
 
     Returns
     -------
     AnnData
-        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; ``obsm["activity"]`` (CSR) and
-        ``varm["weights"]`` the truth, shapes (n_cells, n_sets) and (n_genes, n_sets), in the order of `gene_sets`.
+        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; the planted truth in
+        ``obsm["activity"]`` (CSR, n_cells x n_sets) and ``varm["weights"]`` (n_genes x n_sets), sets as in `gene_sets`.
     """
     import anndata
 
@@ -79,12 +79,12 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
 def blocks(files: dict[str, Path], options: dict[str, Any]) -> Iterator[AnnData]:
     """Draw the counts, `BLOCK` cells at a time.
 
-    They are negative binomial with mean depth_c softmax_g(base_g + sum_k activity_ck weight_gk).
+    Counts of cell c and gene g are negative binomial with mean depth_c softmax_g(base_g + sum_k activity_ck weight_gk).
 
     Yields
     ------
     AnnData
-        As `read` returns it, of these cells.
+        As `read` returns it, for the cells of the block.
     """
     import anndata
     import pandas as pd
@@ -106,7 +106,7 @@ def blocks(files: dict[str, Path], options: dict[str, Any]) -> Iterator[AnnData]
         activity[:, 0] = condition
         activity[np.arange(n_cells), 1 + cell_type] = 1
         activity[:, active] = rng.gamma(4.0, 0.25, activity[:, active].shape)
-        if number == 0:  # the genes' own numbers, the same in every block
+        if number == 0:  # the same genes in every block
             weights = options["effect"] * member * rng.uniform(0.5, 1.5, member.shape)
             weights[:, active.stop :] = 0
             base = rng.normal(0.0, 1.0, len(genes))
@@ -127,7 +127,7 @@ def blocks(files: dict[str, Path], options: dict[str, Any]) -> Iterator[AnnData]
 
 
 def draw(log_mean: np.ndarray, options: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """Counts with means in proportion to exp(``log_mean``) within each cell, int32, shape (n_cells, n_genes)."""
+    """Draw counts with means proportional to exp(``log_mean``) in each cell, int32, shape (n_cells, n_genes)."""
     mean = np.exp(log_mean - log_mean.max(axis=1, keepdims=True))
     mean /= mean.sum(axis=1, keepdims=True)
     mean *= options["depth"] * rng.lognormal(0.0, 0.3, (len(mean), 1))

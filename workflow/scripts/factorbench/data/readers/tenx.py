@@ -1,7 +1,8 @@
-"""Counts of 10x Genomics, one matrix a sample: CellRanger's h5, or market form with barcodes and genes beside it."""
+"""Counts of 10x Genomics, one matrix per sample: CellRanger's h5, or Matrix Market with barcodes and genes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import pandas as pd
 from ...contracts.errors import UserError
 from ...registry import Param, Spec
 from ..archives import text
-from ._cells import BROKEN, PARAMS, annotate, broken, check_parts, check_unpacked, checked, file_of
+from ._cells import PARAMS, annotate
+from ._files import BROKEN, build_csr, check_unpacked, file_of, read_columns, unreadable
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,88 +28,99 @@ SPEC = Spec(
             "sample -> {h5: key} or {matrix: key, barcodes: key, genes: key} of files; a matrix is genes x barcodes",
             types=(dict,),
         ),
-        "genes": Param("genes", "key of the genes (identifier, symbol, type) of matrices that do not name their own"),
-        "gene_names": Param("symbol", "which names the genes bear; repeated ones get -1, -2", choices=("symbol", "id")),
-        "match": Param("id", "what makes two genes of different samples the same", choices=("id", "symbol")),
+        "genes": Param("genes", "key of the genes (identifier, symbol, type) of matrices that do not name theirs"),
+        "gene_names": Param("symbol", "which names genes get; repeated ones get -1, -2", choices=("symbol", "id")),
+        "match": Param("id", "what two genes of different samples must share to be the same", choices=("id", "symbol")),
         "join": Param("inner", "genes of every sample, or of any (with counts of 0)", choices=("inner", "outer")),
-        "feature_type": Param("Gene Expression", "type of the features to read, where a file says it"),
+        "feature_type": Param("Gene Expression", "type of the features to read, if a file has types"),
         **PARAMS,
         "sample_label": Param("sample", PARAMS["sample_label"].doc),
     },
 )
 FORMS = ({"h5"}, {"matrix", "barcodes"}, {"matrix", "barcodes", "genes"})
-LARGEST = np.iinfo(np.int32).max
 
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
-    """Read the samples one below the other.
+    """Read the samples, one below the other.
 
     Returns
     -------
     AnnData
         ``X`` CSR int32, shape (n_cells, n_genes); cells named ``<sample>_<barcode>``; ``obs`` the sample, the barcode
-        and the columns of the table; ``var["id"]`` the genes' identifiers; ``uns["reader"]`` json text: how many
-        names of genes were made unique, how many genes are not in every sample, how many features are of another
-        type, and what `annotate` counts.
+        and the columns of the table; ``var["id"]`` the identifiers of the genes; ``uns["reader"]`` json text: how many
+        features are of another type, how many genes are not in every sample, how many names of genes were made unique,
+        and what `annotate` counts.
 
     Raises
     ------
     UserError
-        Naming the file or option: a file that is broken or does not fit the others, a key that ``files`` has not,
-        counts that are none, and what `annotate` finds.
+        Naming the file or option, if a key of ``files`` does not exist, a file is damaged or does not fit the others,
+        or values are not counts; and see `annotate`.
     """
     import anndata
-    from scipy import sparse
 
     if not options["samples"]:
         raise UserError(
             "options.samples: name at least one sample: {sample: {h5: <key>}} or {matrix: <key>, barcodes: <key>}"
         )
-    matrices, genes, cells, others = [], [], [], set()
+    samples, other_features = {}, set()
     for sample, keys in options["samples"].items():
-        matrix, features, barcodes = _sample(files, sample, keys, options)
-        wanted = (features["type"] == options["feature_type"]).to_numpy() | features["type"].isna().to_numpy()
+        counts, features, barcodes = _sample(files, sample, keys, options)
+        wanted = features["type"].isna() | (features["type"] == options["feature_type"])
         if not wanted.any():
             raise UserError(
                 f"options.feature_type: sample {sample} has no feature of the type {options['feature_type']!r} (it has "
                 f"{', '.join(features['type'].unique()) or 'no features'})"
             )
-        others |= set(features.loc[~wanted, "id"])
-        matrices.append(matrix if wanted.all() else matrix[:, wanted])
-        genes.append(features.loc[wanted, ["id", "symbol"]].reset_index(drop=True))
-        cells.append(pd.DataFrame({"barcode": barcodes, options["sample_label"]: str(sample)}))
-    notes = {"features of another type": len(others)}
-    matrices, var, notes["genes not in every sample"] = _join(matrices, genes, options)
-    obs = pd.concat(cells, ignore_index=True)
-    obs.index = obs[options["sample_label"]] + "_" + obs["barcode"]
-    var = var.set_index(options["gene_names"]).rename_axis(None)
-    notes["gene names made unique"] = int(var.index.duplicated().sum())
-    var.index = anndata.utils.make_index_unique(var.index)
-    data = anndata.AnnData(sparse.vstack(matrices, format="csr"), obs=obs, var=var)
+        other_features |= set(features.loc[~wanted, "id"])
+        obs = pd.DataFrame({"barcode": barcodes, options["sample_label"]: str(sample)})
+        samples[sample] = anndata.AnnData(
+            counts[:, wanted.to_numpy()],
+            obs=obs.set_index(f"{sample}_" + obs["barcode"]).rename_axis(None),
+            var=features.loc[wanted, ["id", "symbol"]],
+        )
+    data, n_not_everywhere = _join(samples, options)
+    data.var = data.var.set_index(options["gene_names"]).rename_axis(None)
+    notes = {
+        "features of another type": len(other_features),
+        "genes not in every sample": n_not_everywhere,
+        "gene names made unique": int(data.var_names.duplicated().sum()),
+    }
+    data.var_names_make_unique()
     return annotate(data, data.obs["barcode"], files, options, notes)
 
 
 def _sample(
     files: dict[str, Path], sample: Any, keys: Any, options: dict[str, Any]
 ) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
-    """Counts of one sample (n_cells, n_features), its features (id, symbol, type) and its barcodes."""
+    """Read one sample: counts (n_cells, n_features), features (id, symbol, type; index text) and barcodes."""
     at = f"samples.{sample}"
     if not isinstance(keys, dict) or set(keys) not in FORMS:
         raise UserError(
             f"options.{at}: should be {{h5: <key>}} or {{matrix: <key>, barcodes: <key>, genes: <key>}}, not {keys}"
         )
+    unpacked = options["unpacked"]
     if "h5" in keys:
-        return _h5(file_of(files, keys["h5"], f"{at}.h5"), options["unpacked"])
-    matrix = file_of(files, keys["matrix"], f"{at}.matrix")
-    path = file_of(files, keys["barcodes"], f"{at}.barcodes")
-    barcodes = _lines(path, options["unpacked"], ("barcode",))["barcode"].to_numpy()
-    given = (keys["genes"], f"{at}.genes") if "genes" in keys else (options["genes"], "genes")
-    features = _lines(file_of(files, *given), options["unpacked"], ("id", "symbol"), ("type",))
-    return _market(matrix, options["unpacked"], len(features), len(barcodes)), features, barcodes
+        path = file_of(files, keys["h5"], f"{at}.h5")
+        counts, features, barcodes = _read_h5(path, unpacked)
+    else:
+        path = file_of(files, keys["matrix"], f"{at}.matrix")
+        barcodes = _read_names(file_of(files, keys["barcodes"], f"{at}.barcodes"), unpacked, ["barcode"])["barcode"]
+        given = (keys["genes"], f"{at}.genes") if "genes" in keys else (options["genes"], "genes")
+        features = _read_names(file_of(files, *given), unpacked, ["id", "symbol"], ["type"])
+        counts = _read_market(path, unpacked, (len(features), len(barcodes)))
+    values = counts.data
+    if values.dtype.kind not in "iuf":
+        raise UserError(f"{path}: has values of type {values.dtype}; counts are whole numbers")
+    wrong = values[~((values >= 0) & (values <= np.iinfo(np.int32).max) & (values == np.round(values)))]
+    if len(wrong):
+        raise UserError(f"{path}: {len(wrong)} values are not whole numbers of 0 or more, the first {wrong[0]}")
+    features.index = features.index.astype(str)
+    return counts.astype(np.int32), features, np.asarray(barcodes)
 
 
-def _h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
-    """What `_sample` returns, of a file of CellRanger 3 or later (group matrix) or 2 (a group named by its genome)."""
+def _read_h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
+    """Read counts, features and barcodes from a file of CellRanger 3 (group matrix) or 2 (group of a genome)."""
     import h5py
     from scipy import sparse
 
@@ -118,102 +131,78 @@ def _h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFrame, n
             if len(groups) != 1:
                 raise ValueError(f"has the groups {', '.join(groups) or 'none'}, one is expected")
             group = file[groups[0]]
-            of = {"id": "genes", "symbol": "gene_names"}
+            places = {"id": "genes", "symbol": "gene_names"}
             if groups == ["matrix"]:
-                of = {"id": "features/id", "symbol": "features/name", "type": "features/feature_type"}
-            columns = {name: group[place].asstr()[:] for name, place in of.items()}
-            features = pd.DataFrame({"type": None, **columns})[["id", "symbol", "type"]]
+                places = {"id": "features/id", "symbol": "features/name", "type": "features/feature_type"}
+            features = pd.DataFrame({"type": None} | {name: group[place].asstr()[:] for name, place in places.items()})
             barcodes = group["barcodes"].asstr()[:]
-            stored = tuple(group[name][:] for name in ("data", "indices", "indptr"))
+            parts = tuple(group[name][:] for name in ("data", "indices", "indptr"))
             shape = tuple(group["shape"][:].tolist())
-        _fit(path, shape, len(features), len(barcodes))
-        check_parts(*stored)
-        matrix = checked(sparse.csr_matrix(stored, shape=shape[::-1]))
-    except (*BROKEN, AttributeError) as error:  # the last: a group in place of an array
-        raise broken(path, error) from None
-    return _counts(path, matrix), features, barcodes
+        _check_shape(path, shape, (len(features), len(barcodes)))
+        return build_csr(sparse.csr_matrix, parts, shape[::-1]), features, barcodes
+    except (*BROKEN, AttributeError) as error:  # AttributeError: a group in place of an array
+        raise unreadable(path, error) from None
 
 
-def _market(path: Path, unpacked: float, n_genes: int, n_cells: int) -> sparse.csr_matrix:
-    """Counts of a matrix in market form (genes x cells), shape (n_cells, n_genes)."""
+def _read_market(path: Path, unpacked: float, named: tuple[int, int]) -> sparse.csr_matrix:
+    """Read a Matrix Market file with the ``named`` numbers of genes and cells, transposed: shape (n_cells, n_genes)."""
     from scipy import io, sparse
 
     try:
         with text(path, unpacked) as file:
             *shape, n_values, form, values, symmetry = io.mminfo(file)
-        _fit(path, tuple(shape), n_genes, n_cells)
-        if (form, symmetry) != ("coordinate", "general") or values == "pattern" or n_values > n_genes * n_cells:
+        _check_shape(path, tuple(shape), named)
+        if (form, symmetry) != ("coordinate", "general") or values == "pattern" or n_values > shape[0] * shape[1]:
             raise ValueError(f"{form}, {values}, {symmetry}, {n_values} values: not a list of counts")
         with text(path, unpacked) as file:
             matrix = sparse.csr_matrix(io.mmread(file).T)
-        if matrix.nnz < n_values:
-            raise ValueError("a gene is there twice in a cell")
+        if matrix.nnz < n_values:  # scipy sums entries of the same place
+            raise ValueError("a gene occurs twice in a cell")
     except BROKEN as error:
-        raise broken(path, error) from None
-    return _counts(path, matrix)
+        raise unreadable(path, error) from None
+    return matrix
 
 
-def _fit(path: Path, shape: tuple[int, ...], n_genes: int, n_cells: int) -> None:
-    if shape != (n_genes, n_cells):
+def _check_shape(path: Path, shape: tuple[int, ...], named: tuple[int, int]) -> None:
+    if shape != named:
         raise UserError(
-            f"{path}: {' genes x '.join(map(str, shape))} barcodes, beside it are named {n_genes} genes and {n_cells} "
-            f"barcodes; check options.samples"
+            f"{path}: the matrix has {' genes x '.join(map(str, shape))} barcodes, but {named[0]} genes and {named[1]} "
+            f"barcodes are named; check options.samples"
         )
 
 
-def _counts(path: Path, matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """The matrix as int32."""
-    values = matrix.data
-    if values.dtype.kind not in "iuf":
-        raise UserError(f"{path}: has values of type {values.dtype}; counts are whole numbers")
-    wrong = values[~((values >= 0) & (values <= LARGEST) & (values == np.round(values)))]
-    if len(wrong):
-        raise UserError(f"{path}: {len(wrong)} values are not whole numbers of 0 or more, the first {wrong[0]}")
-    return matrix.astype(np.int32)
-
-
-def _join(
-    matrices: list[sparse.csr_matrix], genes: list[pd.DataFrame], options: dict[str, Any]
-) -> tuple[list[sparse.csr_matrix], pd.DataFrame, int]:
-    """The matrices with the same genes in the same order, these genes, and how many are not in every sample."""
-    import anndata
-    from scipy import sparse
-
-    if all(other.equals(genes[0]) for other in genes):
-        return matrices, genes[0], 0
-    names = [pd.Index(other[options["match"]]) for other in genes]
-    if options["match"] == "symbol":
-        names = [anndata.utils.make_index_unique(index) for index in names]
-    for sample, index in zip(options["samples"], names, strict=True):
-        if not index.is_unique:
-            raise UserError(
-                f"options.match: sample {sample} has the gene {index[index.duplicated()][0]} twice; match by symbol"
-            )
-    common, every = names[0], names[0]
-    for index in names[1:]:
-        common, every = common[common.isin(index)], every.append(index[~index.isin(every)])
-    if common.empty:
-        raise UserError(f"options.match: no {options['match']} of a gene is in every sample; try the other")
-    chosen = common if options["join"] == "inner" else every
-    known = pd.concat([other.set_axis(index) for other, index in zip(genes, names, strict=True)])
-    joined = []
-    for matrix, index in zip(matrices, names, strict=True):
-        place = chosen.get_indexer(index)
-        rows = np.flatnonzero(place >= 0)
-        move = sparse.csr_matrix((np.ones(len(rows), np.int32), (rows, place[rows])), shape=(len(index), len(chosen)))
-        joined.append(sparse.csr_matrix(matrix @ move))
-    var = known[~known.index.duplicated()].loc[chosen].reset_index(drop=True)
-    return joined, var, len(every) - len(common)
-
-
-def _lines(path: Path, unpacked: float, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The first columns of a table without a header, as text; ``optional`` ones are missing values if not there."""
-    try:
-        with text(path, unpacked) as file:
-            table = pd.read_csv(file, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
-    except BROKEN as error:
-        raise broken(path, error) from None
+def _read_names(path: Path, unpacked: float, columns: list[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Read the first columns of a table without a header; ``optional`` ones may be missing from the file."""
+    table = read_columns(path, unpacked, header=None, quoting=3)
     if table.shape[1] < len(columns):
         raise UserError(f"{path}: needs {len(columns)} columns ({', '.join(columns)}), it has {table.shape[1]}")
-    table = table.iloc[:, : len(columns) + len(optional)]
-    return table.set_axis([*columns, *optional][: table.shape[1]], axis=1).reindex(columns=[*columns, *optional])
+    columns = [*columns, *optional]
+    return table.iloc[:, : len(columns)].set_axis(columns[: table.shape[1]], axis=1).reindex(columns=columns)
+
+
+def _join(samples: dict[Any, AnnData], options: dict[str, Any]) -> tuple[AnnData, int]:
+    """Put samples one below the other, with the same genes; also return how many genes are not in every sample."""
+    import anndata
+
+    first, *others = samples.values()
+    if not all(other.var.equals(first.var) for other in others):
+        for sample, data in samples.items():
+            data.var_names = data.var[options["match"]].rename(None)
+            if options["match"] == "symbol":
+                data.var_names_make_unique()
+            elif not data.var_names.is_unique:
+                raise UserError(
+                    f"options.match: sample {sample} has the gene {data.var_names[data.var_names.duplicated()][0]} "
+                    f"twice; match by symbol"
+                )
+    genes = pd.concat([data.var for data in samples.values()])
+    in_samples = genes.index.value_counts()
+    genes = genes[~genes.index.duplicated()]
+    everywhere = in_samples[genes.index].to_numpy() == len(samples)
+    if not everywhere.any():
+        raise UserError(f"options.match: no {options['match']} of a gene is in every sample; try the other")
+    if options["join"] == "inner":
+        genes = genes[everywhere]
+    data = anndata.concat(list(samples.values()), join=options["join"])[:, genes.index].copy()
+    data.var = genes
+    return data, int((~everywhere).sum())

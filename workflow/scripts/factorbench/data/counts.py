@@ -1,0 +1,108 @@
+"""Raw counts: read them in blocks of cells, and check that they are counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from ..contracts.errors import UserError
+from ..contracts.files import row_blocks
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of some cells and genes. Iterating gives blocks of cells, and can be repeated.
+
+    Attributes
+    ----------
+    stored
+        A matrix in memory or on disk, shape (n_cells, n_genes); its rows can be sliced.
+    cells, genes
+        Positions of the cells (sorted) and genes.
+    """
+
+    stored: Any
+    cells: np.ndarray
+    genes: np.ndarray
+
+    def __iter__(self) -> Iterator[sparse.csr_matrix]:
+        for rows in row_blocks(self.stored.shape[0]):
+            cells = self.cells[slice(*np.searchsorted(self.cells, (rows.start, rows.stop)))]
+            if len(cells):
+                yield read_counts(self.stored, rows)[cells - rows.start][:, self.genes]
+
+
+def read_counts(stored: Any, rows: slice) -> sparse.csr_matrix:
+    """Return some rows of a matrix in memory or on disk, without stored zeros."""
+    counts = sparse.csr_matrix(stored[rows], copy=True)
+    counts.eliminate_zeros()
+    return counts
+
+
+def check_names(raw: AnnData, where: str) -> None:
+    """Raise a `UserError` unless there are cells and genes with unique names that can be printed."""
+    if 0 in raw.shape:
+        raise UserError(f"{where}.files: the data have {raw.n_obs} cells and {raw.n_vars} genes; both are needed")
+    for what, names in (("cells", raw.obs_names), ("genes", raw.var_names)):
+        odd = [name for name in names if not str(name).isprintable()]
+        repeated = names[names.duplicated()].unique()
+        if odd:
+            raise UserError(
+                f"{where}.files: {len(odd)} names of {what} have characters that cannot be printed ({odd[0]!r}); "
+                f"rename them in the file"
+            )
+        if len(repeated):
+            raise UserError(
+                f"{where}.files: {len(repeated)} names of {what} occur more than once "
+                f"({', '.join(map(str, repeated[:3]))}); make them unique in the file"
+            )
+
+
+WRONG = {
+    "NaN": np.isnan,
+    "infinite": np.isinf,
+    "negative": lambda values: values < 0,
+    "not whole numbers": lambda values: values != np.round(values),
+    "larger than 2^31 - 1": lambda values: values > np.iinfo(np.int32).max,
+}
+"""What values are not accepted as counts."""
+
+
+def checked_counts(raw: AnnData, where: str) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+    """Yield all counts in blocks of cells, each with its rows.
+
+    Raises
+    ------
+    UserError
+        If the values are not numbers; at the end, if some of them are `WRONG`.
+    """
+    if raw.X.dtype.kind not in "iuf":
+        raise UserError(f"{where}.files: the data are of type {raw.X.dtype}; give raw counts, whole numbers")
+    n_wrong, first = dict.fromkeys(WRONG, 0), {}
+    for rows in row_blocks(raw.n_obs):
+        counts = read_counts(raw.X, rows)
+        for what, is_wrong in WRONG.items():
+            entries = np.flatnonzero(is_wrong(counts.data))
+            if len(entries):
+                cell = rows.start + np.searchsorted(counts.indptr, entries[0], side="right") - 1
+                first.setdefault(what, f"cell {raw.obs_names[cell]}, gene {raw.var_names[counts.indices[entries[0]]]}")
+                n_wrong[what] += len(entries)
+        yield rows, counts
+    for what, place in first.items():
+        raise UserError(
+            f"{where}.files: {n_wrong[what]} counts are {what}, the first in {place}; "
+            f"give raw counts (for an h5ad file, options.layer says where they are)"
+        )
+
+
+def seen_in(blocks: Iterable[tuple[slice, sparse.csr_matrix]], groups: list[np.ndarray]) -> np.ndarray:
+    """Count the cells of each group (bool, shape (n_cells,)) that have each gene, shape (n_groups, n_genes)."""
+    member = np.array(groups)
+    return sum(member[:, rows].astype(np.int64) @ (counts != 0) for rows, counts in blocks)
