@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from factorbench.config.plan import PREPARE_KEYS, RAW_KEYS, planned_runs
+from factorbench.config.plan import PREPARE_KEYS, RAW_KEYS, planned_runs, preparation
 from factorbench.config.resolve import resolve, seconds
 from factorbench.config.schema import read
 from factorbench.contracts.errors import UserError
@@ -139,6 +139,30 @@ def test_every_key_of_a_dataset_is_numeric_or_for_display(config):
     assert not DISPLAY & {*RAW_KEYS, *PREPARE_KEYS}
 
 
+NUMERIC = {
+    "labels": {"condition": "other"}, "contrast": {"label": "condition", "positive": "control"}, "donor": "cell_type",
+    "hold_out": {"share": 0.5}, "n_cells": 400, "subset_seed": 7, "min_cells": 5, "zeroed_by": "cell_type",
+    "target_sum": 1e5, "hvg_flavor": "seurat", "n_top_genes": 99, "gene_sets": ["reactome_v97"], "min_genes": 2,
+    "max_genes": 50, "n_sets": 41, "keep_sets": [], "symbols": "upper",
+}  # fmt: skip
+"""Another value of every key that the prepared data depend on and that a config gives."""
+
+
+def test_a_change_of_a_numeric_key_prepares_again_and_of_a_display_key_does_not(config):
+    """`preparation` is the parameter of the rule prepare, and Snakemake runs a rule again when its parameter changes."""
+    before = preparation(resolve(config)["datasets"]["kang_small"])
+    for key, value in NUMERIC.items():
+        changed = copy.deepcopy(config)
+        changed["datasets"]["kang_small"][key] = value
+        assert preparation(resolve(changed)["datasets"]["kang_small"]) != before, key
+    assert set(PREPARE_KEYS) - set(NUMERIC) == {"missing", "prefixes", "orthologs"}, "these follow from other keys"
+    for key in ("title", "organism", "doi", "licence", "citation"):
+        changed = copy.deepcopy(config)
+        changed["datasets"]["kang_small"][key] = "Corrected"
+        changed["gene_sets"]["reactome"][key] = "Corrected"
+        assert preparation(resolve(changed)["datasets"]["kang_small"]) == before, key
+
+
 @pytest.mark.parametrize(("method", "optimizer"), [("ae", "alternating"), ("ae_authors", "adam")])
 def test_the_resolved_config_says_how_a_model_is_trained(config, method, optimizer):
     params = resolve(config)["methods"][method]["params"]
@@ -156,7 +180,10 @@ def test_parameters_of_one_dataset_keep_those_that_the_method_gives(config):
 def test_claims_about_other_data_are_known(config):
     assert resolve(config)["other_claims"] == ["runtime_macosko", "top_pathways_liao", "covid_cells"]
     config["runs"] = [{"datasets": ["kang_geo"], "methods": ["ae"]}]
-    assert len(resolve(config)["other_claims"]) == 15
+    config["report"] = {}
+    resolved = resolve(config)
+    assert len(resolved["other_claims"]) == 15
+    assert resolved["claims"] == ""
 
 
 def test_every_key_is_documented():

@@ -19,8 +19,14 @@ PARTS = ["Snakefile", "config.yaml", "checksums.tsv", "workflow", "envs", "profi
 
 
 def interruptible() -> None:
-    """To be called in a new process: one that was started in the background ignores Ctrl-C, and so do all below it."""
+    """Let a new process react to Ctrl-C: processes that a shell starts in the background ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return an environment in which this Python's programs come first and no path to the package is set."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return environment | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])}
 
 
 class Bench:
@@ -37,11 +43,14 @@ class Bench:
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run Snakemake here; return all it printed."""
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=self.folder,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         if check:
             assert done.returncode == 0, done.stdout[-5000:]

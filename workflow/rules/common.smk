@@ -120,12 +120,6 @@ def ortholog_columns(wildcards):
     return {key: entry[key] for key in ("from", "to", "kind")}
 
 
-def preparation(wildcards):
-    """The keys of a dataset that its prepared data depend on."""
-    entry = dataset(wildcards)
-    return {key: entry[key] for key in plan.PREPARE_KEYS if key in entry}
-
-
 def ask_for_files():
     """End Snakemake with one line for each source of a needed file that no source has."""
     datasets = [config["describe"]] if config["describe"] else planned_datasets()

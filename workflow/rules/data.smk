@@ -51,7 +51,7 @@ rule prepare:
     conda:
         ENVIRONMENT
     params:
-        entry=preparation,
+        entry=lambda wildcards: plan.preparation(dataset(wildcards)),
         columns=ortholog_columns,
         code=code("prepare.py"),
     script:

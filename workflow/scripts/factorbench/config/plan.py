@@ -40,6 +40,11 @@ def params_of(config: dict[str, Any], dataset: str, method: str) -> dict[str, An
     return config["datasets"][dataset]["params"].get(method, config["methods"][method]["params"])
 
 
+def preparation(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a dataset's entry its prepared data depend on (`PREPARE_KEYS`)."""
+    return {key: entry[key] for key in PREPARE_KEYS if key in entry}
+
+
 def needed_files(config: dict[str, Any], datasets: Iterable[str]) -> list[tuple[str, str]]:
     """Return group and name of every file that these datasets need: counts, gene sets, orthologs."""
     files = []

@@ -36,7 +36,8 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
         and whose folder of downloads it shares; ``gene_sets`` as a list, with their ``prefixes``; ``missing`` samples.
         ``budget`` and ``timeout`` in seconds. Parameters of readers, methods, metrics and figures complete, so that
         they say how a model is trained. ``planned``: every run as [dataset, method, seed]. ``left_out``: a line for each
-        figure that shows less than it names. ``other_claims``: ids of the claims about datasets that are not run.
+        figure that shows less than it names. ``other_claims``: ids of the claims about datasets that are not run; ``claims`` is empty
+        if that is all of them.
 
     Raises
     ------
@@ -75,6 +76,8 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     listed = claims.read(config["claims"])["claims"] if config["claims"] else []
     datasets = {dataset for dataset, _, _ in runs}
     config["other_claims"] = [c["id"] for c in listed if not datasets & {c["dataset"], c["stand_in"]}]
+    if len(config["other_claims"]) == len(listed):
+        config["claims"] = ""
     terms = {claim["id"]: claim["terms"] for claim in listed}
     config["figures"], config["left_out"] = figures.resolve(config, runs, terms, f"{where}: figures")
     return config

@@ -1,0 +1,99 @@
+"""The workflow used from elsewhere: as a Snakemake module, from another folder, and as an installed package."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from factorbench.contracts.files import read_table
+
+from tests.planted import ROOT
+from tests.workflow.conftest import clean_environment, planted_config
+
+OUTER = """
+configfile: "outer.yaml"
+
+rule all:
+    input: "best.txt"
+
+module factorbench:
+    snakefile: "{snakefile}"
+    config: config["factorbench"]
+
+use rule * from factorbench as fb_*
+
+use rule fit from factorbench as fb_fit with:
+    threads: 1
+
+rule best:
+    input: "results/tables/separation.tsv"
+    output: "best.txt"
+    run:
+        with open(input[0]) as table, open(output[0], "w") as file:
+            file.write(table.read())
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder with planted data, and a config of two fast methods on them."""
+    config = planted_config(tmp_path)
+    config["methods"] = {"gene_set_mean": {"use": "gene_set_mean"}, "pca": {"use": "pca", "params": {"n_factors": 3}}}
+    config["runs"] = [{"datasets": ["planted"], "methods": ["gene_set_mean", "pca"]}]
+    config["figures"] = {}
+    del config["claims"]
+    return tmp_path, config
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_as_a_module_of_another_workflow(small):
+    """In a working directory of its own, with a rule before and after, and one of our rules changed."""
+    folder, config = small
+    (folder / "outer.yaml").write_text(yaml.safe_dump({"project": "mine", "factorbench": config}))
+    (folder / "Snakefile").write_text(OUTER.format(snakefile=ROOT / "Snakefile"))
+    snakemake(folder)
+    table = read_table(folder / "best.txt")
+    best = table[(table["label"] == "condition=stimulated") & (table["method"] == "gene_set_mean")]
+    assert best["factor"].tolist() == ["SET_0"]
+    assert "Nothing to be done" in snakemake(folder, "-n")
+    snakemake(folder, "fb_all")
+    assert (folder / "results/report.html").exists()
+    run = json.loads((folder / "results/runs/planted/pca/0/run.json").read_text())
+    assert run["threads"] == 1
+
+
+def test_with_a_config_in_another_folder(small):
+    folder, config = small
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    printed = snakemake(ROOT, "-s", str(ROOT / "Snakefile"), "--directory", str(folder), "results/report.html")
+    assert "run 2 of 2" in printed
+    assert (folder / "results/report.html").exists()
+    assert (folder / "resources/planted/planted.h5ad").exists()
+
+
+def test_claims_of_the_paper_are_not_mentioned_for_data_of_ones_own(small):
+    """The default config's list of claims is about other data."""
+    folder, config = small
+    config["claims"] = "workflow/claims.yaml"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    printed = snakemake(ROOT, "-s", str(ROOT / "Snakefile"), "--directory", str(folder), "results/report.html")
+    page = (folder / "results/report.html").read_text()
+    assert 'id="claims"' not in page
+    assert "not tested" not in page
+    assert page.count("paper") <= 3, "the explanation of terms may name it"
+    summary = subprocess.run(
+        [sys.executable, "-m", "factorbench.reporting.terminal", str(folder / "results")],
+        env={"PYTHONPATH": str(ROOT / "workflow/scripts")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "claims" not in summary
+    assert "claims" not in printed.replace("test_claims", "")
