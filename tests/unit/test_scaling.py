@@ -19,7 +19,7 @@ from factorbench.results.tables import add_missing
 from scipy import stats
 
 from tests.unit import metric_fixtures as toy
-from tests.unit.test_plots import clashes, drawn, texts
+from tests.unit.test_plots import clashes, dots, drawn, entries, texts
 
 SIZES = [(n, k) for k in (25, 130) for n in (250, 500, 1000, 2000, 5000, 13_576)] + [(1000, 60)]
 PER_ITERATION = {"slow": 6e-8, "slow_reassociated": 1.5e-8}
@@ -184,8 +184,8 @@ def test_runs_of_two_machines_follow_no_one_law(tmp_path):
     assert np.isnan(law["cells_exponent"])
     assert law_of(made, "slow", "iteration")["cells_exponent"] == pytest.approx(1, rel=1e-5)
     figure = plot_scaling.plot(made, {"dataset": "toy", "title": "Growth"}, config)
-    assert f"Interpretable AE: no law, {scaling.SEVERAL_HOSTS}" in texts(figure)
-    assert "Runs were made on 2 machines; ratios are within a machine." in texts(figure)
+    assert entries(figure)[0] == f"Interpretable AE: no law, {scaling.SEVERAL_HOSTS}"
+    assert "2 machines" in texts(figure)
 
 
 def test_ratios_of_full_times_are_within_a_machine(world, tmp_path):
@@ -372,24 +372,22 @@ FIGURE = {"kind": "scaling", "dataset": "toy", "title": "How time grows"}
 def test_the_figure_tells_measured_stopped_and_extrapolated_apart(world):
     _, config, made = world
     figure = plot_scaling.plot(made, FIGURE, config)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["25 terms", "130 terms"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["25 gene sets", "130 gene sets"]
     full = made["full_time"]
-    drawn_at = full[full["terms"] != 60]
-    for gid, count in (
-        ("measured", (drawn_at["how"] == "measured").sum()),
-        ("stopped", (drawn_at["how"] == "extrapolated").sum()),
-    ):
-        dots = [c for c in figure.findobj() if c.get_gid() == gid]
-        assert sum(len(c.get_offsets()) for c in dots) == count > 0
+    rows = {how: full[(full["how"] == how) & (full["terms"] != 60)] for how in ("measured", "extrapolated")}
+    for gid, how in (("measured", "measured"), ("stopped", "extrapolated")):
+        places = np.concatenate([dots(axes, gid) for axes in figure.axes])
+        np.testing.assert_allclose(np.sort(places[:, 1]), np.sort(rows[how]["ran"]))
     hollow = drawn(figure, "extrapolated")
-    assert {line.get_markerfacecolor() for line in hollow} == {"white"}
-    assert {line.get_linestyle() for line in hollow} == {"--"}
-    y = np.concatenate([line.get_ydata() for line in hollow])
-    np.testing.assert_allclose(np.sort(y), np.sort(drawn_at.loc[drawn_at["how"] == "extrapolated", "seconds"]))
-    said = texts(figure)
-    for words in ("cells$^{0.60}$ (0.60 to 0.60)", "stopped: at least", "extrapolated: seconds of an iteration"):
-        assert words in said
-    assert "In the laws, but not drawn: 60 terms at 1,000 cells." in said
+    assert {(line.get_markerfacecolor(), line.get_linestyle()) for line in hollow} == {("white", "--")}
+    y = np.concatenate([line.get_ydata() for line in hollow]).astype(float)
+    np.testing.assert_allclose(np.sort(y), np.sort(rows["extrapolated"]["seconds"]))
+    first, *_, measured, stopped, extrapolated = entries(figure)
+    assert "cells$^{0.60}$ (0.60 to 0.60) · gene sets$^{0.30}$ (0.30 to 0.30)" in first
+    assert measured.startswith("measured")
+    assert stopped == "stopped: at least this long"
+    assert extrapolated.startswith("extrapolated")
+    assert "60 gene sets at 1,000 cells" in texts(figure)
     assert clashes(figure) == []
 
 
@@ -405,16 +403,16 @@ def test_the_line_of_a_law_goes_through_the_points_it_was_planted_in(world):
 def test_the_figure_of_what_finished_has_nothing_extrapolated(tmp_path):
     runs, terms, config = study(budget=1e7)
     figure = plot_scaling.plot(found(runs, terms, config, tmp_path), FIGURE, config)
-    said = texts(figure)
-    assert "extrapolated" not in said
-    assert "stopped" not in said
+    assert len(entries(figure)) == 3 + 1
     assert drawn(figure, "extrapolated") == []
+    assert sum(len(dots(axes, "stopped")) for axes in figure.axes) == 0
 
 
 def test_the_figure_says_when_there_are_too_few_sizes(tmp_path):
     runs, terms, config = study(sizes=SIZES[:2])
     figure = plot_scaling.plot(found(runs, terms, config, tmp_path), FIGURE, config)
-    assert "no number of terms with 3 numbers of cells" in texts(figure)
+    assert "Nothing to draw" in texts(figure)
+    assert figure.legends == []
 
 
 def test_the_figure_is_drawn_if_any_size_is_run():
