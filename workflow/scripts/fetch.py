@@ -1,4 +1,4 @@
-"""Fetch one file from the first of its sources that has it."""
+"""Download one file from the first of its sources that has it."""
 
 from factorbench.adapters import reporting
 from factorbench.config.plan import file_entry
@@ -11,5 +11,5 @@ with reporting(snakemake) as say:
     say(f"fetch  {group}/{name}")
     limit = int(snakemake.config["limits"]["unpacked"] * archives.GIB)
     source = fetch(entry, snakemake.output[0], group, snakemake.config["mirrors"], limit=limit)
-    known = checksums.known(entry, group).sha256
-    say(f"fetch  {group}/{name}: from {source}, its hash is {'right' if known else 'not known yet'}")
+    state = "right" if checksums.known(entry, group)[0] else "not known yet"
+    say(f"fetch  {group}/{name}: from {source}, its sha256 is {state}")

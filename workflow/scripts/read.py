@@ -1,4 +1,4 @@
-"""Read a dataset's raw files with the reader that its entry names; pin files whose hash was not known."""
+"""Read the files of a dataset with the reader that its entry names. Pin the files whose hash is not known."""
 
 from pathlib import Path
 
@@ -20,4 +20,4 @@ with reporting(snakemake) as say:
         say(f"read   {dataset}: {data.n_obs:,} cells, {data.n_vars:,} genes")
         checksums.check_shape(dataset, data.n_obs, data.n_vars, entry["expect"])
     for pin in checksums.pin(unpinned):
-        say(f"pinned {pin.group}/{pin.file}: sha256 {pin.sha256} from {pin.source} (in {checksums.PINNED_HERE})")
+        say(f"pinned {pin.group}/{pin.file}: sha256 {pin.sha256} from {pin.source} (in {checksums.LOCAL})")

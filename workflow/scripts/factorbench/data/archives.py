@@ -1,7 +1,8 @@
-"""What is packed: a text file, or one member of an archive, whatever else that holds: no path ever comes from it."""
+"""Read one member of an archive, or a text file that may be compressed, up to a limit of size."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import lzma
@@ -10,7 +11,6 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -19,31 +19,32 @@ from urllib.parse import urlsplit
 from ..contracts.errors import UserError
 
 CHUNK = 1 << 20
+"""Bytes read at a time."""
 GIB = 1 << 30
 SIZE_LIMIT = 16 * GIB
-"""Bytes. A member of an archive that unpacks to more is refused."""
-
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
-"""What an archive that is cut off or damaged makes the libraries raise."""
+"""Bytes. A larger member of an archive is refused."""
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
+"""Errors that damaged archives raise. RuntimeError: zipfile does not know the compression. ValueError: tarfile reads
+text where a header should hold a number."""
 
 
 class Failure(Exception):
-    """A source did not give the file; the text says why, in short."""
+    """A source did not give the file. The text is the reason, in a few words."""
 
 
 class Broken(Failure):
-    """An archive that cannot be read: another copy of it may be whole."""
+    """The archive is damaged or of another kind. Another copy of it may be intact."""
 
 
 def short(error: BaseException) -> str:
-    """The innermost cause of an error, on one short line."""
+    """Return the innermost cause of an error as one short line."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def as_file(source: dict[str, str]) -> dict[str, Any]:
-    """The archive of a source with a ``url``, as a ``file`` of the config: it is fetched, kept and pinned like any."""
+    """Return the archive of a source with a ``url`` as a ``file`` of the config, to download, keep and pin it."""
     name = urlsplit(source["url"]).path.rsplit("/", 1)[-1]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         name = f"archive_{sha256(source['url'].encode()).hexdigest()[:8]}"
@@ -51,101 +52,67 @@ def as_file(source: dict[str, str]) -> dict[str, Any]:
 
 
 def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -> None:
-    """Write one member of a zip (wheel) or tar archive to ``target``.
+    """Write one member of a zip (wheel) or tar archive to ``target``. Paths inside the archive are never used.
 
-    Raises
-    ------
-    Broken
-        If the archive is broken or of another kind.
-    Failure
-        If it has no such member, that is not a plain file, or it unpacks to more than ``limit`` bytes.
+    Raise `Broken` if the archive is damaged or of another kind, and `Failure` if it has no such member, the member is
+    not a plain file, or more than ``limit`` bytes must be unpacked.
     """
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as found:
-                if member not in found.namelist() or member.endswith("/"):
-                    raise Failure(f"{archive.name} has no file {member}")
-                with found.open(member) as file:
-                    _copy(file, target, limit)
-            return
-        with tarfile.open(archive) as found:
-            info = next((info for info in _within(found, archive, limit) if info.name == member), None)
-            if info is None or not info.isreg():
-                raise Failure(f"{archive.name} has no file {member}")
-            _copy(found.extractfile(info), target, limit)
-    # RuntimeError: what zipfile says of a member that is encrypted or compressed in a way it does not know. ValueError:
-    # what tarfile says of a header that should hold numbers.
-    except (*BROKEN, RuntimeError, ValueError) as error:
-        target.unlink(missing_ok=True)
-        raise Broken(f"broken archive ({short(error)})") from None
-
-
-def _within(found: tarfile.TarFile, archive: Path, limit: int) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar archive; `Failure` if more than ``limit`` bytes would have to be unpacked to get there."""
-    for info in found:
-        yield info
-        end = info.offset_data + info.size
-        if end > max(limit, archive.stat().st_size):
-            raise Failure(f"{archive.name} unpacks to more than {limit} bytes")
-
-
-def _copy(file: IO[bytes], target: Path, limit: int) -> None:
-    written = 0
-    with open(target, "wb") as out:
-        while block := file.read(CHUNK):
-            written += len(block)
-            if written > limit:
-                break
-            out.write(block)
-    if written > limit:
+        with contextlib.ExitStack() as stack, open(target, "wb") as out:
+            file = _open(archive, member, limit, stack)
+            while block := file.read(CHUNK):
+                if out.tell() + len(block) > limit:
+                    raise Failure(f"{member} unpacks to more than {limit} bytes")
+                out.write(block)
+    except (Failure, *BROKEN) as error:
         target.unlink()
-        raise Failure(f"the member unpacks to more than {limit} bytes")
+        raise error if isinstance(error, Failure) else Broken(f"broken archive ({short(error)})") from None
 
 
-# ---------------------------------------------------------------------------------------------------------------- text
+def _open(archive: Path, member: str, limit: int, stack: contextlib.ExitStack) -> IO[bytes]:
+    if zipfile.is_zipfile(archive):
+        zipped = stack.enter_context(zipfile.ZipFile(archive))
+        if member in zipped.namelist() and not member.endswith("/"):
+            return zipped.open(member)
+    else:
+        tarred = stack.enter_context(tarfile.open(archive))  # noqa: SIM115
+        for info in tarred:
+            if info.name == member and info.isreg():
+                return tarred.extractfile(info)
+            # All members before the right one are unpacked to get there.
+            if info.offset_data + info.size > max(limit, archive.stat().st_size):
+                raise Failure(f"{archive.name} unpacks to more than {limit} bytes")
+    raise Failure(f"{archive.name} has no file {member}")
 
 
 class Text(io.RawIOBase):
-    """The bytes of a text file, plain or gzip, unpacked as they are asked for.
+    """The bytes of a text file, plain or gzip, unpacked while they are read.
 
-    Parameters
-    ----------
-    path
-        The file.
-    unpacked
-        GiB that it may unpack to.
-
-    Raises
-    ------
-    OSError, ValueError, EOFError, zlib.error
-        If it cannot be opened or, while it is read, unpacked.
-    UserError
-        While it is read: if it unpacks to more, or has a byte that no text has.
+    Raises OSError, ValueError, EOFError or zlib.error if the file cannot be opened or unpacked, and a `UserError` if it
+    unpacks to more than ``unpacked`` GiB or contains a zero byte.
     """
 
     def __init__(self, path: Path, unpacked: float):
         self.path, self.unpacked = path, unpacked
-        self.stored = io.BufferedReader(io.FileIO(path), CHUNK)
-        packed = self.stored.read(2) == b"\x1f\x8b"
-        self.stored.seek(0)
+        self.stored = open(path, "rb", CHUNK)  # noqa: SIM115
+        packed = self.stored.peek(2)[:2] == b"\x1f\x8b"
         if path.suffix == ".gz" and not packed:
             self.stored.close()
             raise ValueError("it is not gzip")
         self.content = gzip.GzipFile(fileobj=self.stored) if packed else self.stored
-        self.left = int(unpacked * GIB) if packed else math.inf
+        self.left = unpacked * GIB if packed else math.inf
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:
-        n = self.content.readinto1(buffer)  # what there is before an error is still given
+        n = self.content.readinto1(buffer)  # if an error follows, the bytes before it are returned first
         self.left -= n
         if self.left < 0:
-            raise UserError(
-                f"{self.path}: unpacks to more than {self.unpacked:g} GiB; raise limits.unpacked if that is right"
-            )
+            remedy = "raise limits.unpacked if that is right"
+            raise UserError(f"{self.path}: unpacks to more than {self.unpacked:g} GiB; {remedy}")
         if b"\0" in bytes(buffer[:n]):
-            raise UserError(f"{self.path}: is not text; give the file that its name promises")
+            raise UserError(f"{self.path}: is not text; replace it with a text file")
         return n
 
     def close(self) -> None:
@@ -154,5 +121,5 @@ class Text(io.RawIOBase):
 
 
 def text(path: Path, unpacked: float) -> io.BufferedReader:
-    """`Text`, buffered: for those who read lines."""
+    """Return a buffered `Text`, for functions that read lines."""
     return io.BufferedReader(Text(path, unpacked), CHUNK)

@@ -1,213 +1,163 @@
-"""What a file must be: the hash that the config gives, else the one it is pinned to, else at least what its name says.
+"""Check the sha256 of files, and pin it where nobody published one.
 
-A file whose hash nobody published is pinned when it is first read: after the reader took it and the dataset's
-``expect`` held, its hash goes into ``checksums.tsv``, which is committed. From then on no other file is accepted.
+The known hash of a file is the one in the config, else that in the committed table checksums.tsv, else that in
+resources/checksums.tsv. A file without a known hash is pinned when it is first read: the rule ``read`` adds it to
+resources/checksums.tsv, and a file with another hash is refused from then on. ``make pin`` copies these pins to the
+committed table.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
+import sys
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from filelock import FileLock
 
 from ..config.plan import PROJECT
 from ..contracts.errors import UserError
-from ..contracts.files import atomic
+from ..contracts.files import atomic, sha256
 from . import archives
-from .locks import locked
 
-TABLE = PROJECT / "checksums.tsv"
-HEADING = "# Files whose sha256 nobody published, as they were when first read. Written by the rule read; commit it."
-HDF5 = (0, b"\x89HDF\r\n\x1a\n")
-MAGIC = {
-    ".gz": (0, b"\x1f\x8b"),
-    ".tgz": (0, b"\x1f\x8b"),
-    ".zip": (0, b"PK\x03\x04"),
-    ".tar": (257, b"ustar"),
-    ".h5": HDF5,
-    ".h5ad": HDF5,
-    ".hdf5": HDF5,
-}
-"""Where and how the content of a file shows what the ending of its name says."""
+COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
+HEADING = """# Hashes of files for which nobody published one, as they were when first read. `make pin` adds lines.
+group\tfile\tsha256\tbytes\tsource"""
+LINE = re.compile(r"([^\t]+)\t([^\t]+)\t([0-9a-f]{64})\t([0-9]+)\t([^\t]*)")
+
+GZIP, HDF5 = (0, b"\x1f\x8b"), (0, b"\x89HDF\r\n\x1a\n")
+MAGIC = {".gz": GZIP, ".tgz": GZIP, ".h5": HDF5, ".h5ad": HDF5, ".hdf5": HDF5}
+MAGIC |= {".zip": (0, b"PK\x03\x04"), ".tar": (257, b"ustar")}
+"""Suffix of a name -> offset and bytes by which its format is recognised."""
 
 
-@dataclass(frozen=True)
-class Pin:
-    """A row of the table: the file ``resources/<group>/<file>``, its hash and size, and where it came from."""
+class Pin(NamedTuple):
+    """A line of a table: the file resources/<group>/<file>, its hash, its size in bytes, and its source."""
 
     group: str
     file: str
     sha256: str
-    bytes: int
+    bytes: str
     source: str
 
 
-@dataclass(frozen=True)
-class Known:
-    """The hash that a file must have (empty: not known yet), and whether the table says so or the config."""
-
-    sha256: str = ""
-    pinned: bool = False
-
-
-def table() -> dict[tuple[str, str], Pin]:
-    """Every `Pin` by group and file.
-
-    Raises
-    ------
-    UserError
-        If a line of the table is none of ours (an unfinished merge, say).
-    """
-    if not TABLE.exists():
-        return {}
-    names = [field.name for field in fields(Pin)]
+def read_pins(table: Path) -> dict[tuple[str, ...], Pin]:
+    """Return the pins of a table by group and file. Raise a `UserError` if a line is not a pin."""
     pins = {}
-    for number, line in enumerate(TABLE.read_text().splitlines(), 1):
-        cells = line.split("\t")
-        if line.startswith("#") or cells == names:
-            continue
-        if len(cells) != len(names) or len(cells[2]) != 64 or not cells[3].isdigit():
-            raise UserError(f"{TABLE}: line {number} should hold {', '.join(names)}, tab-separated: mend or delete it")
-        pin = Pin(cells[0], cells[1], cells[2], int(cells[3]), cells[4])
-        pins[pin.group, pin.file] = pin
+    for number, line in enumerate(table.read_text().splitlines() if table.exists() else [], 1):
+        if match := LINE.fullmatch(line):
+            pins[match.group(1, 2)] = Pin(*match.groups())
+        elif line not in HEADING.splitlines():
+            raise UserError(f"{table}: line {number} is not a pin (five columns, tab-separated): correct or delete it")
     return pins
 
 
-def known(entry: dict[str, Any], group: str) -> Known:
-    """What is known of the hash of a ``file`` of the config."""
+def known(entry: dict[str, Any], group: str) -> tuple[str, str]:
+    """Return the known hash of a ``file`` of the config (empty: not known), and where it is written down."""
     if entry["sha256"]:
-        return Known(entry["sha256"])
-    pin = table().get((group, entry["name"]))
-    return Known(pin.sha256, pinned=True) if pin else Known()
-
-
-def digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return entry["sha256"], "the config"
+    for table in (COMMITTED, LOCAL):
+        if pin := read_pins(table).get((group, entry["name"])):
+            return pin.sha256, str(table)
+    return "", ""
 
 
 def web_page(start: bytes) -> bool:
-    """Whether what begins so is a web page: what servers and portals send in place of a file."""
+    """Return whether a file begins as a web page, which servers may send in place of a file."""
     return start.lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
-def fault(path: Path, name: str, known: Known) -> str:
-    """What is wrong with the file at ``path``, in short. Empty: it has its hash or, where none is known, it is not
-    empty, no web page, and begins as a file called ``name`` must."""
+def fault(path: Path, entry: dict[str, Any], group: str) -> str:
+    """Return in a few words why ``path`` is not the ``file`` of the config; an empty text if it is.
+
+    A file whose hash is not known must not be empty or a web page, and must begin as the suffix of its name demands.
+    """
+    expected, where = known(entry, group)
     with open(path, "rb") as file:
         start = file.read(512)
     page = " (it is a web page)" if web_page(start) else ""
-    if known.sha256:
-        found = digest(path)
-        if found == known.sha256:
-            return ""
-        if not known.pinned:
-            return f"wrong file{page}: sha256 expected {known.sha256}, found {found}"
-        remedy = f"if the change is right, delete its line in {TABLE.name}"
-        return f"changed file{page}: sha256 pinned {known.sha256}, found {found} ({remedy})"
-    where, magic = MAGIC.get(Path(name).suffix, (0, b""))
-    if page or not start or start[where : where + len(magic)] != magic:
-        return f"wrong file{page}: its content is not what its name says"
-    return ""
+    if not expected:
+        offset, magic = MAGIC.get(Path(entry["name"]).suffix, (0, b""))
+        fits = start and not page and start[offset:].startswith(magic)
+        return "" if fits else f"wrong file{page}: the content does not fit the name"
+    actual = sha256(path)
+    remedy = "" if entry["sha256"] else f" (if the change is right, delete its line in {where})"
+    problem = f"wrong file{page}: {where} has sha256 {expected}, the file has {actual}{remedy}"
+    return problem if actual != expected else ""
 
 
-# -------------------------------------------------------------------------------------------------------------- sources
-
-
-def _note(path: Path) -> Path:
+def note(path: Path) -> Path:
+    """Return the hidden file that holds the hash and the source of a download."""
     return path.with_name(f".{path.name}.source")
 
 
-def remember(path: Path, source: str) -> None:
-    """Note beside a file that was just fetched where it came from; its hash tells if another takes its place."""
-    _note(path).write_text(f"{digest(path)} {' '.join(source.split())}\n")
-
-
-def source_of(path: Path, sha256: str) -> str:
-    """Where the file came from, if it is still the one that was fetched."""
-    noted, _, source = _note(path).read_text().strip().partition(" ") if _note(path).exists() else ("", "", "")
-    return source if noted == sha256 else "unknown"
-
-
-# ----------------------------------------------------------------------------------------------------- reading, pinning
-
-
 def verify(entries: dict[str, dict[str, Any]], paths: dict[str, Path], group: str) -> list[Pin]:
-    """Check every file of a dataset before its reader sees it.
+    """Check all files of a dataset before its reader opens them. Raise a `UserError` if one is wrong.
 
-    Parameters
-    ----------
-    entries, paths
-        The dataset's files, as in the config and on disk, by the names its reader knows.
-    group
-        The dataset whose downloads it shares.
-
-    Returns
-    -------
-    list of Pin
-        What is to be pinned once the files were read: those without a known hash, and the archives they came from.
-
-    Raises
-    ------
-    UserError
-        In one line: the file, what was expected and found, what to do.
+    ``entries`` are the files in the config and ``paths`` those on disk, by the keys that the reader uses. Return the
+    pins of the files that have no known hash, and of their archives: `pin` them when the reader has succeeded.
     """
-    new = {}
+    pins = {}
     for key, path in paths.items():
-        entry = entries[key]
-        problem = fault(path, entry["name"], known(entry, group))
-        if problem:
-            raise UserError(f"{path}: {problem}; delete it to have it fetched again")
-        kept = [archives.as_file(source) for source in entry["sources"] if isinstance(source, dict) and "url" in source]
-        for file in (entry, *kept):
-            place = path.with_name(file["name"])
-            if place not in new and place.exists() and not known(file, group).sha256:
-                sha256 = digest(place)
-                new[place] = Pin(group, file["name"], sha256, place.stat().st_size, source_of(place, sha256))
-    return list(new.values())
+        if problem := fault(path, entries[key], group):
+            raise UserError(f"{path}: {problem}; delete the file to download it again")
+        packed = [source for source in entries[key]["sources"] if isinstance(source, dict) and "url" in source]
+        for entry in (entries[key], *map(archives.as_file, packed)):
+            file = path.with_name(entry["name"])
+            if file not in pins and file.exists() and not known(entry, group)[0]:
+                hash_, noted = sha256(file), note(file).read_text() if note(file).exists() else ""
+                source = noted.removeprefix(f"{hash_} ") if noted.startswith(hash_) else "unknown"
+                pins[file] = Pin(group, file.name, hash_, str(file.stat().st_size), source)
+    return list(pins.values())
 
 
 def check_shape(dataset: str, cells: int, genes: int, expect: dict[str, int | None]) -> None:
-    """Raise a `UserError` unless as many cells and genes were read as the dataset's ``expect`` says."""
-    found = {"cells": cells, "genes": genes}
-    wrong = [f"{n:,} {key}, found {found[key]:,}" for key, n in expect.items() if n is not None and n != found[key]]
+    """Raise a `UserError` unless a dataset has as many cells and genes as its key ``expect`` says."""
+    actual = {"cells": cells, "genes": genes}
+    wrong = [f"{n:,} {key}, not {actual[key]:,}" for key, n in expect.items() if n is not None and n != actual[key]]
     if wrong:
-        raise UserError(
-            f"datasets.{dataset}.expect: expected {' and '.join(wrong)}: a file of it is likely incomplete; delete it "
-            "to have it fetched again, or mend expect"
-        )
+        remedy = "a file is probably incomplete; delete it to download it again, or correct expect"
+        raise UserError(f"datasets.{dataset}.expect: there should be {' and '.join(wrong)}: {remedy}")
 
 
-def pin(new: Iterable[Pin]) -> list[Pin]:
-    """Add to the table what it does not hold yet, and return that.
+def pin(pins: Iterable[Pin], table: Path = LOCAL) -> list[Pin]:
+    """Add pins to a table and return the new ones.
 
-    Raises
-    ------
-    UserError
-        If the table cannot be written, or another process has meanwhile pinned a file to another hash.
+    Raise a `UserError` if the table has another hash for one of the files, or cannot be written.
     """
-    new = list(new)
-    if not new:
+    given = {pin[:2]: pin for pin in pins}
+    if not given:
         return []
     try:
-        with locked(TABLE):
-            pins = table()
-            made = [pin for pin in new if (pin.group, pin.file) not in pins]
-            pins = {(pin.group, pin.file): pin for pin in made} | pins
-            for pin in new:
-                if pins[pin.group, pin.file].sha256 != pin.sha256:
+        LOCAL.parent.mkdir(exist_ok=True)
+        with FileLock(LOCAL.with_name(f".{LOCAL.name}.lock")):
+            merged = given | read_pins(table)
+            for key, pin in given.items():
+                if pin.sha256 != merged[key].sha256:
+                    remedy = f"if that is right, delete its line in {table}, else the file and its line in {LOCAL}"
                     raise UserError(
-                        f"{pin.group}/{pin.file}: sha256 {pin.sha256} was read, {pins[pin.group, pin.file].sha256} is "
-                        f"pinned in {TABLE}; delete the file to have it fetched again"
+                        f"{'/'.join(key)}: {table} has sha256 {merged[key].sha256}, not {pin.sha256}: {remedy}"
                     )
-            rows = ["\t".join(map(str, astuple(pins[key]))) for key in sorted(pins)]
-            with atomic(TABLE) as part:
-                part.write_text("\n".join([HEADING, "\t".join(field.name for field in fields(Pin)), *rows]) + "\n")
+            with atomic(table) as part:
+                part.write_text("\n".join([HEADING, *("\t".join(merged[key]) for key in sorted(merged))]) + "\n")
     except OSError as error:
-        files = ", ".join(f"{pin.group}/{pin.file} {pin.sha256}" for pin in new)
-        raise UserError(
-            f"{TABLE} cannot be written ({error.strerror}): mend that, or give these sha256 in the config: {files}"
-        ) from None
-    return made
+        hashes = ", ".join(f"{'/'.join(key)} {pin.sha256}" for key, pin in given.items())
+        remedy = f"make it writable, or give these sha256 in the config: {hashes}"
+        raise UserError(f"{table} cannot be written ({error.strerror}): {remedy}") from None
+    return [pin for key, pin in given.items() if merged[key] is pin]
+
+
+def main() -> None:
+    """Copy the pins of resources/checksums.tsv to the committed table; print a line for each new one."""
+    try:
+        new = pin(read_pins(LOCAL).values(), COMMITTED)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for pinned in new:
+        print(f"pinned {pinned.group}/{pinned.file}: sha256 {pinned.sha256}")
+    print(f"{len(new)} new pins in {COMMITTED}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,11 @@
-"""Where files can be had: every place of a file in order, and whether each of them answers, before any is asked for it.
+"""Find out which files no source has, before the first download.
 
-A benchmark of hours that lacks one file should say so in its first seconds, and name all that it lacks.
+A benchmark that runs for hours reports all missing files within its first seconds.
 """
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -17,166 +18,117 @@ from urllib.parse import urlsplit
 from ..config.plan import PROJECT
 from . import archives, checksums
 
-TIMEOUT = 5.0
-"""Seconds a place has to answer; nothing is asked twice here, unlike when a file is fetched."""
-DEADLINE = 10.0
-"""Seconds after which whoever was asked and said nothing (a slow redirect, a name that is looked up) is given up."""
+TIMEOUT, DEADLINE = 5.0, 10.0
+"""Seconds in which each server must answer, in one attempt, and after which all checks end."""
 BUSY = 429
-"""The status of a server that has the file and wants us to slow down."""
+"""Status of a server that has the file but wants fewer requests."""
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": "factorbench"}
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
 
 
 def mirrored(name: str, group: str, mirrors: Sequence[str]) -> list[str]:
-    """The places of a file on mirrors, in order."""
+    """Return the places of a file on mirrors, in order."""
     return [f"{str(mirror).rstrip('/')}/{tail}" for mirror in mirrors for tail in (f"{group}/{name}", name)]
 
 
 def own(entry: dict[str, Any]) -> list[tuple[str, str | dict[str, str]]]:
-    """Label and source of the places that the config names for a file, in order."""
+    """Return the place (an address, a path, or pypi:NAME==VERSION) of each source of a ``file``, and the source."""
     return [
-        (source, source)
-        if isinstance(source, str)
-        else (f"{source.get('pypi') or source['url']} ({source['member']})", source)
+        (source if isinstance(source, str) else source.get("url") or f"pypi:{source['pypi']}", source)
         for source in entry["sources"]
     ]
 
 
 def remote(place: str) -> bool:
-    return place.lower().startswith(("http://", "https://", "ftp://"))
+    """Return whether a place is an address or a package, not a local path."""
+    return place.lower().startswith(("http://", "https://", "ftp://", "pypi:"))
 
 
 def local(place: str) -> Path:
-    """The path of a local place; a relative one is looked for here, then in the project."""
+    """Return the path of a local place. A relative one is looked up in the working directory, then in the project."""
     path = Path(place).expanduser()
     return path if path.exists() else PROJECT / path
 
 
 def ask(files: Sequence[tuple[str, dict[str, Any]]], mirrors: Sequence[str], resources: Path) -> list[str]:
-    """Ask, all at once, whether every file can be had.
+    """Check that at least one source of each file has it.
 
-    Parameters
-    ----------
-    files
-        Group and ``file`` of the config of each.
-    mirrors
-        Folders or base addresses that are tried first.
-    resources
-        The folder of what was fetched before.
-
-    Returns
-    -------
-    list of str
-        One line for each source that should give one or several files which were seen nowhere.
+    ``files`` are group and ``file`` of the config, for each file that is not downloaded yet; ``mirrors`` are folders or
+    base addresses that are tried first; ``resources`` is the folder of downloads. Return a line for the files of a
+    group that are missing for the same reason, with the remedy.
     """
-    places = {f"{group}/{entry['name']}": list(_places(entry, group, mirrors, resources)) for group, entry in files}
-    says = {place: _answer(place) for of in places.values() for place in of if not _far(place)}
-    lacking = [of for of in places.values() if all(says.get(place) != "" for place in of)]
-    says |= _ask_all({place for of in lacking for place in of if _far(place)})
-    seen = {file for file, of in places.items() if any(says.get(place) == "" for place in of)}
-    missing: dict[tuple[str, str], list[str]] = {}
+    places = {(group, entry["name"]): list(_places(entry, group, mirrors, resources)) for group, entry in files}
+    problems: dict[str, str] = {}
+    for far in (False, True):  # addresses are checked only for files that no folder has
+        missing = [file for file in places if all(problems.get(place) != "" for place in places[file])]
+        problems |= _check({place for file in missing for place in places[file] if remote(place) is far})
+    lines: dict[tuple[str, str], list[str]] = {}
     for group, entry in files:
-        if f"{group}/{entry['name']}" not in seen:
-            reasons = "; ".join(f"{place} {says[place]}" for place in map(_place, entry["sources"]))
-            missing.setdefault((group, reasons or "the config names no source"), []).append(entry["name"])
-    return [_line(group, names, reasons, mirrors) for (group, reasons), names in missing.items()]
-
-
-def _line(group: str, names: list[str], reasons: str, mirrors: Sequence[str]) -> str:
-    """What is told of files of a group that nobody has, all for the same reasons."""
-    more = f"{', ...' if len(names) > 3 else ''} ({len(names)} files)" if len(names) > 1 else ""
-    to = f"{mirrors[0]}/{group}/" if mirrors else f"<folder>/{group}/ and name the folder under mirrors"
-    what = "the files" if more else "the file"
-    return f"{group}: {', '.join(names[:3])}{more}: {reasons}; put {what} into {to}, or mend the address"
-
-
-def _place(source: str | dict[str, str]) -> str:
-    """What is asked for a source: an address, a local path, or pypi:NAME==VERSION."""
-    if isinstance(source, str):
-        return source
-    return source["url"] if "url" in source else f"pypi:{source['pypi']}"
+        if all(problems.get(place) for place in places[group, entry["name"]]):
+            reasons = "; ".join(f"{place} {problems[place]}" for place, _ in own(entry)) or "the config names no source"
+            lines.setdefault((group, reasons), []).append(entry["name"])
+    messages = []
+    for (group, reasons), names in lines.items():
+        shown = ", ".join([*names[:3], f"... ({len(names)} files)"] if len(names) > 3 else names)
+        folder = f"{mirrors[0]}/{group}/" if mirrors else f"<folder>/{group}/ and name the folder under mirrors"
+        messages.append(f"{group}: {shown}: {reasons}; put missing files into {folder}, or correct the address")
+    return messages
 
 
 def _places(entry: dict[str, Any], group: str, mirrors: Sequence[str], resources: Path) -> Iterator[str]:
-    """Wherever a file can come from, in order. It or its archive may be here already, or on a mirror."""
-    here = (resources / group).absolute()
-    path = here / entry["name"]
-    if path.exists() and not checksums.fault(path, path.name, checksums.known(entry, group)):
-        yield str(path)
-    yield from mirrored(path.name, group, mirrors)
-    for source in entry["sources"]:
-        if isinstance(source, dict) and "url" in source:
-            archive = archives.as_file(source)["name"]
-            yield str(here / archive)
-            yield from mirrored(archive, group, mirrors)
-        yield _place(source)
+    """Yield every place that may have a file or its archive: the downloads, the mirrors, the sources."""
+    yield str((resources / group / entry["name"]).absolute())
+    yield from mirrored(entry["name"], group, mirrors)
+    for place, source in own(entry):
+        packed = isinstance(source, dict) and "url" in source
+        yield from _places(archives.as_file(source), group, mirrors, resources) if packed else [place]
 
 
-def _far(place: str) -> bool:
-    return remote(place) or place.startswith("pypi:")
-
-
-def _ask_all(places: Iterable[str]) -> dict[str, str]:
-    """What is wrong with each place (empty: nothing), after `DEADLINE` seconds at most."""
-    says = dict.fromkeys(places, f"does not answer within {DEADLINE:g} s")
-    threads = [Thread(target=lambda place=place: says.update({place: _answer(place)}), daemon=True) for place in says]
+def _check(places: Iterable[str]) -> dict[str, str]:
+    """Return what is wrong with each place (an empty text: it has the file), after `DEADLINE` seconds at most."""
+    problems = dict.fromkeys(places, f"does not answer within {DEADLINE:g} s")
+    threads = [Thread(target=lambda at=place: problems.update({at: _problem(at)}), daemon=True) for place in problems]
     end = time.monotonic() + DEADLINE
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    return dict(says)
+    return dict(problems)
 
 
-def _answer(place: str) -> str:
-    """What is wrong with a place, in short; nothing, if a file can be had there."""
-    if place.startswith("pypi:"):
-        return _package(place.removeprefix("pypi:"))
-    if place.lower().startswith("ftp:"):
-        return _ftp(place)
-    if remote(place):
-        return _http(place)
-    return "" if local(place).is_file() else "is not there"
-
-
-def _http(address: str) -> str:
+def _problem(place: str) -> str:
     import requests
     from urllib3.exceptions import HTTPError
 
-    headers = {"Accept-Encoding": "identity", "User-Agent": "factorbench"}
+    if not remote(place):
+        return "" if local(place).is_file() else "is not there"
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        server = urlsplit(place)
+        if server.scheme == "pypi":
+            return _package(server.path)
+        if server.scheme == "ftp":
+            socket.create_connection((server.hostname, server.port or 21), timeout=TIMEOUT).close()
+            return ""
+        with requests.get(place, headers=HEADERS, stream=True, timeout=TIMEOUT) as response:
             if response.status_code not in (200, BUSY):
                 return f"answers HTTP {response.status_code}"
-            page = response.status_code == 200 and checksums.web_page(response.raw.read(100))
-            return "sends a web page" if page else ""
+            return "sends a web page" if response.ok and checksums.web_page(response.raw.read(100)) else ""
     except (OSError, HTTPError, ValueError) as error:
         return f"does not answer ({archives.short(error)})"
 
 
-def _ftp(address: str) -> str:
-    import socket
-
-    server = urlsplit(address)
-    try:
-        socket.create_connection((server.hostname, server.port or 21), timeout=TIMEOUT).close()
-    except OSError as error:
-        return f"does not answer ({archives.short(error)})"
-    return ""
-
-
 def _package(requirement: str) -> str:
-    """Whether the package registry lists this version. Only its plain no counts: not every registry has a list."""
+    """Return what is wrong with a package: nothing if the registry does not say."""
     from packaging.version import Version
 
     name, version = requirement.split("==")
-    command = [sys.executable, "-m", "pip", "index", "versions", name, "--pre", "--ignore-requires-python"]
-    command += ["--disable-pip-version-check", "--no-input", "--retries=0", f"--timeout={TIMEOUT:g}"]
+    command = [*PIP, "index", "versions", name, "--pre", "--ignore-requires-python"]
+    command += ["--retries=0", f"--timeout={TIMEOUT}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE - 1)
     except subprocess.TimeoutExpired:
         return ""
-    if "No matching distribution found" in done.stderr:
-        return "is not listed by the package registry, or that does not answer"
     listed = done.stdout.partition("Available versions:")[2].partition("\n")[0].replace(",", " ").split()
-    if listed and Version(version) not in map(Version, listed):
-        return f"is not listed by the package registry (it has {', '.join(listed[:5])})"
+    if "No matching distribution found" in done.stderr or (listed and Version(version) not in map(Version, listed)):
+        return f"is not listed by the package registry (versions there: {', '.join(listed[:5]) or 'none, or no answer'})"
     return ""
