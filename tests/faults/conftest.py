@@ -1,4 +1,4 @@
-"""Faults injected for real: a small benchmark that nothing disturbs, and copies of it in which something goes wrong."""
+"""Faults injected for real: a small undisturbed benchmark, and copies of it in which something goes wrong."""
 
 import contextlib
 import os
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import anndata
 import psutil
@@ -15,18 +14,18 @@ import pytest
 from factorbench.contracts.factors import read_factors
 from factorbench.contracts.files import read_json, read_table
 
-from tests.workflow.conftest import Bench, interruptible, planted_config
+from tests.workflow.conftest import Bench, clean_environment, interruptible, planted_config
 
 HALTING = '''
-"""The interpretable autoencoder; while a file called halt is there, it stands still in the middle of its training."""
+"""The interpretable autoencoder; it pauses in the middle of training while a file called halt exists."""
 
 import dataclasses
 import time
 from pathlib import Path
 
-from ..clock import Budget
+from ..contracts.budget import Budget
 from . import interpretable_ae
-from .interpretable_ae import check
+from .interpretable_ae import check, complete
 
 SPEC = dataclasses.replace(interpretable_ae.SPEC, name="halting")
 
@@ -50,10 +49,10 @@ def fit(data, params, seed, device, budget):
 '''
 FACTORS = "results/runs/planted/slow/0/factors.h5ad"
 SCORES = "results/scores/planted/slow/0.tsv"
-"""What most tests ask for: the run that is disturbed, and what it is worth."""
+"""The targets of most tests: the disturbed run and its scores."""
 
 TIMES = ["fit_seconds", "start_seconds", "peak_memory_mb", "started"]
-"""What differs between two runs of the same."""
+"""Columns that differ between two runs of the same job."""
 
 
 class Breakable(Bench):
@@ -61,15 +60,13 @@ class Breakable(Bench):
 
     @contextlib.contextmanager
     def running(self, *arguments: str, to: str = "printed"):
-        """Snakemake in a process group of its own, as a terminal starts it; killed with all it started in the end."""
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        """Run Snakemake in a process group of its own, like a terminal; kill the group in the end."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         with open(self.folder / to, "w") as printed:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment,
+                env=clean_environment(),
                 stdout=printed,
                 stderr=printed,
                 process_group=0,
@@ -84,7 +81,7 @@ class Breakable(Bench):
 
     @contextlib.contextmanager
     def halted(self, *arguments: str):
-        """`running`, once the method stands still in the middle of its training."""
+        """`running`, once the method pauses in the middle of training."""
         (self.folder / "halt").touch()
         (self.folder / "halted").unlink(missing_ok=True)
         with self.running(*arguments) as process:
@@ -99,7 +96,7 @@ class Breakable(Bench):
         return (self.folder / "printed").read_text()
 
     def processes(self, words: str) -> list[psutil.Process]:
-        """Processes at work in the folder whose command has ``words``."""
+        """Return the processes in the folder whose command contains ``words``."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, FileNotFoundError):
@@ -108,18 +105,18 @@ class Breakable(Bench):
         return found
 
     def nothing_is_left_running(self) -> None:
-        """What is left of a killed run ends by itself: it would train beside the next, and write into its files."""
+        """Check that nothing of a killed run goes on: it would write into the files of the next."""
         wait_for(lambda: not self.processes(""), 30)
 
     def nothing_is_half_written(self) -> None:
-        """Whatever bears a name that is read is whole, and what a killed process left of others is hidden."""
+        """Check that every file with a name that is read is complete."""
         for path in self.folder.glob("results/**/[!.]*.h5ad"):
             (read_factors if path.name == "factors.h5ad" else anndata.read_h5ad)(path)
         for path in self.folder.glob("results/**/[!.]*.json"):
             read_json(path)
 
     def errors(self) -> list[str]:
-        """What was told, each line once: the log of a failed job is shown again."""
+        """Return the error lines, each once: the log of a failed job is shown again."""
         assert "Traceback" not in self.printed(), self.printed()
         return list(dict.fromkeys(line for line in self.printed().splitlines() if line.startswith("error: ")))
 
@@ -127,13 +124,13 @@ class Breakable(Bench):
         shutil.rmtree(self.folder / path)
 
     def finish(self, *arguments: str) -> None:
-        """The same command again, undisturbed now."""
+        """Run the same command again, undisturbed."""
         with self.running(*arguments) as process:
             assert process.wait() == 0, self.printed()
-        assert not list(self.folder.glob("results/**/.*.part*")), "what a killed process left is removed"
+        assert not list(self.folder.glob("results/**/.*.part*")), "temporary files are removed"
 
     def results(self, pattern: str = "results/**/*") -> dict[str, object]:
-        """All tables, and the numbers of every run, but for times."""
+        """Return all tables and the numbers of every run, without times."""
         found = {}
         for path in sorted(path for path in self.folder.glob(pattern) if not {"benchmarks", "logs"} & {*path.parts}):
             name = str(path.relative_to(self.folder))
@@ -151,13 +148,13 @@ def wait_for(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError("it did not come to that")
+            raise TimeoutError("the condition was not met in time")
         time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """The benchmark run to its end. Nobody touches it; tests work on copies."""
+    """The finished benchmark. Tests work on copies of it."""
     done = Breakable(tmp_path_factory.mktemp("undisturbed"))
     (done.folder / "workflow/scripts/factorbench/methods/halting.py").write_text(HALTING)
     config = planted_config(done.folder)
@@ -175,7 +172,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def bench(undisturbed, tmp_path):
-    """A copy in which the slow method was not run yet, nor what follows from it."""
+    """A copy without the slow run and everything that follows from it."""
     copy = Breakable.__new__(Breakable)
     copy.folder, copy.config = tmp_path / "bench", undisturbed.config
     shutil.copytree(undisturbed.folder, copy.folder)
@@ -187,7 +184,7 @@ def bench(undisturbed, tmp_path):
 
 @pytest.fixture
 def small(tmp_path):
-    """Puts a small disk at a folder, until it is asked to grow."""
+    """A function that mounts a small disk on a folder and returns a function that makes it larger."""
     mounted = []
 
     def mount(folder, kib):

@@ -1,4 +1,4 @@
-"""A mistake is told in one line before any training, and leaves nothing half-written behind."""
+"""A mistake is reported in one line before any training, and leaves no incomplete file."""
 
 import subprocess
 
@@ -49,7 +49,7 @@ def entry(*path, to):
 
 
 def truncate(bench):
-    """The file is cut after its hash was written down: what a broken download looks like."""
+    """Cut the file after its hash was noted, as a broken download would."""
     path = bench.folder / "planted.h5ad"
     path.write_bytes(path.read_bytes()[:-1000])
 
@@ -88,7 +88,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_before_any_training(bench, name):
+def test_a_mistake_is_reported_before_any_training(bench, name):
     change, words = MISTAKES[name]
     change(bench)
     bench.write_config(bench.config)
@@ -103,13 +103,13 @@ def test_a_mistake_is_told_before_any_training(bench, name):
     assert not any(path.endswith(".part") or "/." in path for path in bench.files())
 
 
-def test_one_bad_dataset_keeps_every_dataset_from_being_trained_on(bench):
+def test_one_bad_dataset_stops_make_run_before_any_training(bench):
     bench.config["datasets"]["bad"] = {"from": "planted", "labels": {"condition": "nowhere"}}
     bench.config["runs"].append({"datasets": ["bad"], "methods": ["gene_set_mean"]})
     bench.write_config(bench.config)
     printed = bench.snakemake("ready", check=False)
     assert printed.count("error: ") >= 1
-    # `make run` begins with just that, and ends where it fails.
+    # `make run` begins with this command and stops if it fails.
     run = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     first, second = (line for line in run.splitlines() if "/snakemake " in line)
     assert " ready" in first
@@ -124,7 +124,7 @@ def fit(data, params, seed, device, budget):
 """
 
 
-def test_a_method_that_fails_fails_loudly_and_the_others_go_on(bench):
+def test_a_failing_method_fails_loudly_and_the_others_go_on(bench):
     (bench.folder / "workflow/scripts/factorbench/methods/crash.py").write_text(CRASH)
     bench.config["methods"]["crash"] = {"use": "crash"}
     bench.config["runs"] = [{"datasets": ["planted"], "methods": ["crash", "gene_set_mean", "pca"]}]

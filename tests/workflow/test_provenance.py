@@ -1,4 +1,4 @@
-"""Where results come from: all is told, whatever is changed is found, and the same seeds give the same results."""
+"""The manifest is complete, every change of the results is detected, and the same seeds give the same results."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from factorbench.contracts.files import read_json, read_table
-from factorbench.results import manifest, verify
+from factorbench.results import provenance, verify
 
 from tests.workflow.conftest import Bench, jobs_of, planted_config
 
@@ -18,7 +18,7 @@ TAMPERED = {"scores": "tables/scores.tsv", "figure": "figures/accuracy.svg", "ta
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A benchmark that no clock ends, run once."""
+    """A benchmark that no time limit stops, run once."""
     done = Bench(tmp_path_factory.mktemp("made"))
     config = done.config = planted_config(done.folder)
     config["methods"]["fsclvm"] = {"use": "fsclvm", "params": {"max_iterations": 100}}
@@ -48,7 +48,7 @@ def again(made, tmp_path_factory):
 
 @pytest.fixture
 def copy(made, tmp_path):
-    """The results and what they are made from, to be tampered with."""
+    """A copy of the results and their inputs, to be changed."""
     for part in ("results", "resources", "claims.yaml", "planted.gmt"):
         duplicate = shutil.copytree if (made.folder / part).is_dir() else shutil.copy
         duplicate(made.folder / part, tmp_path / part)
@@ -58,7 +58,7 @@ def copy(made, tmp_path):
 # ------------------------------------------------------------------------------------------------------------ manifest
 
 
-def test_everything_that_went_in_and_came_out_is_told(made, record):
+def test_the_manifest_lists_every_input_and_output(made, record):
     assert set(record["inputs"]) == {
         *("claims.yaml", "planted.gmt", "resources/planted/planted.h5ad", "resources/sets/planted.gmt")
     }
@@ -74,11 +74,11 @@ def test_everything_that_went_in_and_came_out_is_told(made, record):
     assert verify.changed(record, made.folder) == []
 
 
-def test_the_manifest_is_made_when_what_it_says_changes_and_nothing_else_is(made):
+def test_the_manifest_is_made_again_when_its_content_changes(made):
     assert "Nothing to be done" in made.snakemake("-n")
-    path = made.folder / "workflow/scripts/factorbench/manifest.py"
+    path = made.folder / "workflow/scripts/factorbench/results/provenance.py"
     text = path.read_text()
-    path.write_text(text + "\n# changed\n")
+    path.write_text(text + "\nCHANGED = 1\n")
     try:
         assert set(jobs_of(made.snakemake("-n"))) == {"manifest", "all"}
     finally:
@@ -99,7 +99,7 @@ def test_the_manifest_is_made_when_what_it_says_changes_and_nothing_else_is(made
 # -------------------------------------------------------------------------------------------------------------- verify
 
 
-def test_what_is_as_it_was_made_passes(made, again, monkeypatch, capsys):
+def test_unchanged_results_pass(made, again, monkeypatch, capsys):
     def as_before(record, root, folder):
         shutil.copytree(again, folder, symlinks=True, dirs_exist_ok=True)
 
@@ -110,8 +110,8 @@ def test_what_is_as_it_was_made_passes(made, again, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-def test_what_was_tampered_with_is_found_twice(copy, record, again, what):
-    """By its hash, and, should the manifest have been tampered with as well, because the runs give something else."""
+def test_a_changed_file_is_detected_twice(copy, record, again, what):
+    """By its hash and, in case the manifest was changed as well, because the runs give something else."""
     path = copy / "results" / TAMPERED[what]
     if what == "scores":
         digits = re.sub(r"(?<=\t0\.\d)\d", lambda found: str((int(found[0]) + 1) % 10), path.read_text(), count=1)
@@ -127,21 +127,21 @@ def test_what_was_tampered_with_is_found_twice(copy, record, again, what):
 
 
 def verified(folder):
-    """Exit status and lines of the command on a folder of results."""
-    path = {"PYTHONPATH": str(verify.pins.ROOT / "workflow/scripts")}
-    command = [sys.executable, "-m", "factorbench.verify", "results"]
+    """Return exit status and lines of the command on a folder of results."""
+    path = {"PYTHONPATH": str(verify.PROJECT / "workflow/scripts")}
+    command = [sys.executable, "-m", "factorbench.results.verify", "results"]
     done = subprocess.run(command, cwd=folder, env=os.environ | path, capture_output=True, text=True)
     return done.returncode, done.stdout.splitlines()
 
 
-def test_factors_of_another_seed_are_found(copy):
+def test_factors_of_another_seed_are_detected(copy):
     runs = copy / "results/runs/planted/ae"
     shutil.copy(runs / "0/factors.h5ad", runs / "1/factors.h5ad")
     code, lines = verified(copy)
     assert code == 1
-    assert "wrong: results/runs/planted/ae/1/factors.h5ad: is not the file that the manifest was made with" in lines
+    assert "wrong: results/runs/planted/ae/1/factors.h5ad: is not the file that the manifest lists" in lines
     for path in ("scores/planted/ae/1.tsv", "tables/scores.tsv", "figures/accuracy.png", "report.html"):
-        assert f"wrong: results/{path}: is not what these runs give" in lines
+        assert f"wrong: results/{path}: differs from what these runs give" in lines
     assert not [line for line in lines if "scores/planted/fsclvm" in line]
 
 
@@ -149,7 +149,7 @@ def test_factors_of_another_seed_are_found(copy):
 
 
 def test_the_same_seeds_give_the_same_results(made, record, tmp_path):
-    """From the files on, in a second copy of the project: bit for bit, but for the clocks."""
+    """In a second copy of the project, bit for bit, except for times."""
     second = Bench(tmp_path)
     second.write_config(made.config)
     second.snakemake()
@@ -159,12 +159,12 @@ def test_the_same_seeds_give_the_same_results(made, record, tmp_path):
     assert len(same) > 15
     for path in sorted(same):
         assert verify.content(made.folder / path) == verify.content(second.folder / path), path
-    for name in manifest.TIMINGS:
+    for name in provenance.TIMINGS:
         one, other = (read_table(b.result(f"tables/{name}.tsv")) for b in (made, second))
-        one, other = (manifest.without_timings(name, table).to_csv() for table in (one, other))
+        one, other = (provenance.without_timings(name, table).to_csv() for table in (one, other))
         assert one == other
     assert (made.result("tables/runs.tsv").read_bytes()) != second.result("tables/runs.tsv").read_bytes()
 
 
 def timed(path):
-    return any(path.endswith(f"/{name}.tsv") for name in manifest.TIMINGS)
+    return any(path.endswith(f"/{name}.tsv") for name in provenance.TIMINGS)

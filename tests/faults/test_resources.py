@@ -1,4 +1,4 @@
-"""The disk is full, memory is limited: one line, and once there is more the same command ends well."""
+"""A full disk or limited memory is one line, and with more of it the same command succeeds."""
 
 import os
 import resource
@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from factorbench.contracts.errors import Shortage, shortage
+from factorbench.contracts.errors import OutOfResources, out_of_resources
 
 from tests.faults.conftest import FACTORS
 
@@ -42,7 +42,7 @@ def test_the_disk_is_full_when_a_run_is_written(undisturbed, bench, small, where
 def test_memory_is_limited(undisturbed, bench):
     """As by ulimit -v, met in the middle of training."""
     with bench.halted(FACTORS) as process:
-        (training,) = bench.processes("-m factorbench.run")
+        (training,) = bench.processes("-m factorbench.runs")
         limit = training.memory_info().vms + (64 << 20)
         training.rlimit(resource.RLIMIT_AS, (limit, limit))
         (bench.folder / "hungry").touch()
@@ -72,22 +72,22 @@ def by_the_system():
 
 
 @pytest.mark.parametrize(
-    ("lack", "of"),
+    ("exhaust", "what"),
     [(by_numpy, "memory"), (by_torch, "memory"), (by_the_system, "disk")],
 )
-def test_every_library_says_it_in_its_own_words(lack, of):
+def test_lack_of_disk_or_memory_is_recognised_from_every_library(exhaust, what):
     with pytest.raises((MemoryError, RuntimeError, OSError)) as error:
-        lack()
+        exhaust()
     for raised in (error.value, wrapped(error.value)):
-        told = shortage(raised, "a job")
-        assert isinstance(told, Shortage)
-        assert of in str(told)
-        assert str(told).startswith("a job: ")
-        assert "\n" not in str(told)
+        line = out_of_resources(raised, "a job")
+        assert isinstance(line, OutOfResources)
+        assert what in str(line)
+        assert str(line).startswith("a job: ")
+        assert "\n" not in str(line)
 
 
 def wrapped(error):
-    """What libraries make of an error of another."""
+    """Return the error as another library raises it again."""
     try:
         raise RuntimeError("while writing") from error
     except RuntimeError as outer:
@@ -95,5 +95,5 @@ def wrapped(error):
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), ValueError("x"), KeyError("disk")])
-def test_other_errors_are_none_of_it(error):
-    assert shortage(error, "a job") is None
+def test_other_errors_are_not_taken_for_it(error):
+    assert out_of_resources(error, "a job") is None
