@@ -1,19 +1,32 @@
-"""Data with planted truth for the tests of the autoencoder."""
+"""Data with planted truth, and a budget that is not of seconds, for the tests of methods."""
 
 from __future__ import annotations
 
 import anndata
 import numpy as np
 import pandas as pd
+from factorbench.contracts.budget import Budget
+
+
+class BudgetOfChecks(Budget):
+    """A budget that is spent after it has been checked ``left`` times."""
+
+    def __init__(self, left: int):
+        super().__init__(seconds=1e9)
+        self.left = left
+
+    def spent(self) -> bool:
+        self.left -= 1
+        return self.left < 0
 
 
 def planted(
     n_cells: int = 600, n_sets: int = 12, set_size: int = 15, n_on: int = 4, batch_effect: float = 0.0, seed: int = 0
 ) -> anndata.AnnData:
-    """Log-normalised Poisson counts whose variation comes from the first ``n_on`` of ``n_sets`` overlapping gene sets.
+    """Return log-normalised Poisson counts that vary with the first ``n_on`` of ``n_sets`` overlapping gene sets.
 
-    ``obsm["truth"]`` has the programmes' activities (cells x n_on); ``obs["batch"]`` two batches, of which the second
-    shifts the log rates of all genes by N(0, ``batch_effect``); ``obs["age"]`` a number without effect.
+    ``obsm["truth"]`` has the activities of these programmes (cells x n_on). ``obs["batch"]`` has two batches; the
+    second shifts the log rates of all genes by N(0, 1) * ``batch_effect``. ``obs["age"]`` is a number without effect.
     """
     rng = np.random.default_rng(seed)
     n_genes = n_sets * set_size

@@ -1,4 +1,4 @@
-"""Eq. 3 against loops over its definition, and the update of eq. 7 against a hand-written one."""
+"""Eq. 3 against loops over its definition, and both kinds of updates against steps written out in numpy."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from factorbench.model.network import Network
 from factorbench.model.objective import evaluate, gram_terms, objective, smooth_terms
 from factorbench.model.params import check_params
 from factorbench.model.prox import l1_weights
-from factorbench.model.training import HOLD, RAMP, WARM_UP, Alternating, Together
+from factorbench.model.training import HOLD, RAMP, RISE, Alternating, Together
 
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
 N_FACTORS = N_SETS + N_SPARSE + N_DENSE
@@ -24,12 +24,12 @@ def problem():
 
 def make(hidden, seed=0, **given):
     torch.manual_seed(seed)
-    settings = check_params({**LAMBDAS, "optimizer": "sgd", **given})
-    return Network(N_GENES, N_FACTORS, hidden, dropout=0.0), settings
+    params = check_params({**LAMBDAS, "optimizer": "sgd", **given})
+    return Network(N_GENES, N_FACTORS, hidden, dropout=0.0), params
 
 
 def eq3(Y, Z, fitted, W, mask, lambda0, lambda1, lambda2, lambda3):
-    """Eqs. 3-6 as they are printed, in loops."""
+    """Eqs. 3-6 as printed, in loops."""
     total = sum(float(((y - f) ** 2).sum()) for y, f in zip(Y, fitted, strict=True)) / len(Y)
     total += lambda0 / len(Y) * sum(float((z**2).sum()) for z in Z)
     for k in range(N_SETS):
@@ -43,27 +43,27 @@ def test_objective_is_eq_3(problem):
     Y, mask, weights = problem
     network, _ = make([5])
     Z, fitted = network(Y)
-    found = objective(smooth_terms(Y, fitted, Z, LAMBDAS["lambda0"]), network.loadings, weights, LAMBDAS["lambda3"])
+    terms = objective(smooth_terms(Y, fitted, Z, LAMBDAS["lambda0"]), network.loadings, weights, LAMBDAS["lambda3"])
     arrays = [a.detach().numpy() for a in (Y, Z, fitted, network.loadings)]
-    assert found["objective"] == pytest.approx(eq3(*arrays, mask, **LAMBDAS), rel=1e-5)
-    assert found["objective"] == pytest.approx(sum(v for k, v in found.items() if k != "objective"))
+    assert terms["objective"] == pytest.approx(eq3(*arrays, mask, **LAMBDAS), rel=1e-5)
+    assert terms["objective"] == pytest.approx(sum(v for k, v in terms.items() if k != "objective"))
 
 
-def test_evaluation_does_not_depend_on_the_blocks_and_uses_no_batch_statistics(problem):
+def test_evaluation_does_not_depend_on_the_blocks(problem):
     Y, _, weights = problem
-    network, settings = make([5])
-    whole = evaluate(network, [(Y, None)], weights, settings)
-    blocks = evaluate(network, [(y, None) for y in Y.split(7)], weights, settings)
+    network, params = make([5])
+    whole = evaluate(network, [(Y, None)], weights, params)
+    blocks = evaluate(network, [(y, None) for y in Y.split(7)], weights, params)
     assert blocks == pytest.approx(whole, rel=1e-6)
 
 
-def test_step_is_eq_7_written_by_hand(problem):
-    """A linear encoder, its gradients written out, then the prox of eq. 8 written out."""
+def test_step_of_eq_7_equals_one_written_by_hand(problem):
+    """With a linear encoder: its gradients, then the prox of eq. 8."""
     Y, mask, weights = problem
     eta = 0.01
-    network, settings = make([], learning_rate=eta)
+    network, params = make([], learning_rate=eta)
     A, b, W = (p.detach().double().numpy().copy() for p in (*network.encoder[0].parameters(), network.loadings))
-    Together(network, weights, settings, n_updates=1).step(Y, None)
+    Together(network, weights, params, n_updates=1).step(Y, None)
 
     y = Y.double().numpy()
     Z = y @ A.T + b
@@ -77,8 +77,8 @@ def test_step_is_eq_7_written_by_hand(problem):
             V[:, k] = np.sign(V[:, k]) * np.maximum(np.abs(V[:, k]) - threshold, 0)
         V[:, k] *= max(1 - eta * LAMBDAS["lambda3"] / np.linalg.norm(V[:, k]), 0)
 
-    found = [p.detach().numpy() for p in (*network.encoder[0].parameters(), network.loadings)]
-    for new, expected in zip(found, (A - eta * d_scores.T @ y, b - eta * d_scores.sum(axis=0), V), strict=True):
+    moved = [p.detach().numpy() for p in (*network.encoder[0].parameters(), network.loadings)]
+    for new, expected in zip(moved, (A - eta * d_scores.T @ y, b - eta * d_scores.sum(axis=0), V), strict=True):
         np.testing.assert_allclose(new, expected, atol=1e-6)
 
 
@@ -87,14 +87,14 @@ def test_step_is_eq_7_written_by_hand(problem):
 def test_every_full_batch_step_of_eq_7_lowers_eq_3(problem, hidden, seed):
     Y, _, weights = problem
     eta = 1e-3
-    network, settings = make(hidden, seed, learning_rate=eta)
-    updates = Together(network, weights, settings, n_updates=15)
+    network, params = make(hidden, seed, learning_rate=eta)
+    updates = Together(network, weights, params, n_updates=15)
 
     def value():
-        with torch.no_grad():  # in training mode: the function of the weights whose gradient the step takes
+        with torch.no_grad():  # in training mode, because this is the function whose gradient the step uses
             Z, fitted = network.train()(Y)
-            smooth = smooth_terms(Y, fitted, Z, settings["lambda0"])
-            return objective(smooth, network.loadings, weights, settings["lambda3"])["objective"]
+            smooth = smooth_terms(Y, fitted, Z, params["lambda0"])
+            return objective(smooth, network.loadings, weights, params["lambda3"])["objective"]
 
     values = [value()]
     for _ in range(15):
@@ -103,13 +103,12 @@ def test_every_full_batch_step_of_eq_7_lowers_eq_3(problem, hidden, seed):
     assert (np.diff(values) < 0).all()
 
 
-def test_gradient_alone_does_not_lower_eq_3_as_the_prox_does(problem):
-    """Without the prox the penalty stays: the test above would fail if the prox were left out or ran uphill."""
+def test_the_prox_lowers_both_penalties(problem):
     Y, _, weights = problem
-    network, settings = make([], learning_rate=0.01)
-    before = objective(torch.zeros(2), network.loadings, weights, settings["lambda3"])
-    Together(network, weights, settings, n_updates=1).step(Y, None)
-    after = objective(torch.zeros(2), network.loadings, weights, settings["lambda3"])
+    network, params = make([], learning_rate=0.01)
+    before = objective(torch.zeros(2), network.loadings, weights, params["lambda3"])
+    Together(network, weights, params, n_updates=1).step(Y, None)
+    after = objective(torch.zeros(2), network.loadings, weights, params["lambda3"])
     assert after["genes"] < before["genes"]
     assert after["factors"] < before["factors"]
 
@@ -119,7 +118,7 @@ def test_gradient_alone_does_not_lower_eq_3_as_the_prox_does(problem):
 
 @pytest.mark.parametrize("n_covariates", [0, 2])
 def test_the_gram_form_has_the_values_and_gradients_of_eq_3(problem, n_covariates):
-    """What an alternating step differentiates is F of eq. 3, covariates included."""
+    """An alternating step differentiates F of eq. 3, with covariates."""
     Y = problem[0].double()
     torch.manual_seed(0)
     network = Network(N_GENES, N_FACTORS, [5], dropout=0.0, n_covariates=n_covariates).double()
@@ -132,15 +131,16 @@ def test_the_gram_form_has_the_values_and_gradients_of_eq_3(problem, n_covariate
     target = Y - network.covariates(X) if n_covariates else Y
     terms = gram_terms(target, scores, network.loadings.detach(), LAMBDAS["lambda0"])
     np.testing.assert_allclose(terms.detach(), direct.detach(), rtol=1e-10)
-    for found, wanted in zip(torch.autograd.grad(terms.sum(), others), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-10)
+    gradients = torch.autograd.grad(terms.sum(), others)
+    for gradient, of_direct in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, of_direct, atol=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_step_of_the_loadings_is_written_by_hand_and_never_raises_eq_3(problem, seed):
+def test_step_of_the_loadings_equals_one_written_by_hand_and_never_raises_eq_3(problem, seed):
     Y, mask, weights = problem
-    network, settings = make([5], seed, optimizer="alternating", learning_rate=1e-2)
-    updates = Alternating(network, weights, settings, n_updates=10)
+    network, params = make([5], seed, optimizer="alternating", learning_rate=1e-2)
+    updates = Alternating(network, weights, params, n_updates=10)
     Z = torch.randn(N_CELLS, N_FACTORS) * torch.logspace(-1, 1, N_FACTORS)  # scores of very different sizes
     W = 3 * torch.randn(N_GENES, N_FACTORS)
     for _ in range(30):
@@ -157,22 +157,22 @@ def test_the_step_of_the_loadings_is_written_by_hand_and_never_raises_eq_3(probl
         W = new
 
 
-def test_a_factor_without_scores_is_switched_off_and_stays_finite(problem):
+def test_a_factor_with_scores_of_zero_is_switched_off_and_stays_finite(problem):
     Y, _, weights = problem
-    network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
+    network, params = make([5], optimizer="alternating", learning_rate=1e-2)
     Z = torch.randn(N_CELLS, N_FACTORS)
     Z[:, 2] = 0
-    W = Alternating(network, weights, settings, 10).descend(network.loadings.detach(), Z, Y, LAMBDAS["lambda3"])
+    W = Alternating(network, weights, params, 10).descend(network.loadings.detach(), Z, Y, LAMBDAS["lambda3"])
     assert W.isfinite().all()
     assert not W[:, 2].any()
     assert W[:, 0].any()
 
 
-def test_loadings_are_held_then_lambda3_grows_and_the_learning_rate_makes_a_cycle(problem):
+def test_schedule_holds_the_loadings_raises_lambda3_and_cycles_the_learning_rate(problem):
     Y, _, weights = problem
-    network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
+    network, params = make([5], optimizer="alternating", learning_rate=1e-2)
     n_updates = 50
-    updates, seen = Alternating(network, weights, settings, n_updates), []
+    updates, seen = Alternating(network, weights, params, n_updates), []
     descend = updates.descend
     updates.descend = lambda *a: seen.append((updates.done, a[3])) or descend(*a)
     start, rates = network.loadings.detach().clone(), []
@@ -186,14 +186,14 @@ def test_loadings_are_held_then_lambda3_grows_and_the_learning_rate_makes_a_cycl
     expected = np.interp(done, [held, RAMP * n_updates], [0, LAMBDAS["lambda3"]])
     np.testing.assert_allclose(strengths, expected, rtol=1e-6)
     assert strengths[grown - held] == LAMBDAS["lambda3"]
-    assert np.argmax(rates) == pytest.approx(n_updates * WARM_UP, abs=1)
+    assert np.argmax(rates) == pytest.approx(n_updates * RISE, abs=1)
     assert max(rates) == pytest.approx(1e-2, rel=0.05)
     assert rates[-1] < 1e-4
 
 
-def test_a_training_of_few_updates_holds_nothing(problem):
+def test_a_training_of_one_update_moves_the_loadings(problem):
     Y, _, weights = problem
-    network, settings = make([5], optimizer="alternating", learning_rate=1e-2)
+    network, params = make([5], optimizer="alternating", learning_rate=1e-2)
     start = network.loadings.detach().clone()
-    Alternating(network, weights, settings, n_updates=1).step(Y, None)
+    Alternating(network, weights, params, n_updates=1).step(Y, None)
     assert not torch.equal(network.loadings, start)

@@ -1,4 +1,4 @@
-"""The same numbers as the authors' own package: same initial weights, batches and dropout masks, 50 steps."""
+"""Our recipe `authors` against the authors' package: 50 steps with equal initial weights, batches and dropout masks."""
 
 import anndata
 import numpy as np
@@ -22,7 +22,7 @@ def planted_matrix(generator):
 
 
 def copy_weights(ours: Network, theirs: torch.nn.Module) -> None:
-    """Give ``theirs`` the weights of ``ours``; its biases before BatchNorm, which ours leaves out, are set to zero."""
+    """Give ``theirs`` the weights of ``ours``, and biases of zero before BatchNorm, where ours has none."""
     with torch.no_grad():
         for mine, other in zip(ours.encoder, theirs.encoder, strict=True):
             state = mine.state_dict()
@@ -42,18 +42,9 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
     Y = planted_matrix(generator)
     mask = torch.rand(N_GENES, N_SETS, generator=generator) < 0.2
     epochs = STEPS * BATCH // N_CELLS
-    # Large enough to zero many weights and to switch factors off within 50 steps.
-    settings = check_params(
-        {
-            **LAMBDAS,
-            "recipe": "authors",
-            "n_sparse": kinds[1],
-            "n_dense": kinds[2],
-            "learning_rate": 1e-2,
-            "epochs": epochs,
-            "min_updates": 0,
-        }
-    )
+    # The learning rate is large enough to set many weights to zero and to switch factors off within 50 steps.
+    given = {"recipe": "authors", "learning_rate": 1e-2, "epochs": epochs, "min_updates": 0}
+    params = check_params({**LAMBDAS, **given, "n_sparse": kinds[1], "n_dense": kinds[2]})
     torch.manual_seed(0)
     ours = Network(N_GENES, sum(kinds), [40, 40], dropout)
     theirs = authors.AutoencoderLinearDecoder(N_GENES, *kinds, mid_layers_size=40, dropout_rate=dropout)
@@ -62,17 +53,17 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
 
     weights = prox.l1_weights(mask, kinds[1], kinds[2], LAMBDAS["lambda1"], LAMBDAS["lambda2"])
     torch.manual_seed(7)
-    training.train(ours, DenseCells(Y), weights, ~mask, settings, Budget())
+    training.train(ours, DenseCells(Y), weights, ~mask, params, Budget())
 
     def shuffled(n_cells, size):
         return [rows.numpy() for rows in torch.randperm(n_cells).split(batch_sizes(n_cells, size))]
 
-    # The authors' batches come from numpy; draw them as ours are drawn, from the generator that dropout uses too.
+    # The authors draw batches with numpy. Draw them as ours are drawn, with the generator that dropout uses too.
     monkeypatch.setattr(authors, "index_iter", shuffled)
     data = anndata.AnnData(Y.numpy())
     data.varm["I"] = mask.numpy().astype(np.int32)
     torch.manual_seed(7)
-    eta = settings["learning_rate"]
+    eta = params["learning_rate"]
     thresholds = {name: LAMBDAS[name] * eta for name in ("lambda1", "lambda2", "lambda3")}
     authors.train_autoencoder(data, theirs, eta, BATCH, epochs, l2_reg_lambda0=LAMBDAS["lambda0"], **thresholds)
 
@@ -83,8 +74,8 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
             pairs[f"encoder.{i}.{name}"] = (parameter, other.get_parameter(name))
     for name, (mine, other) in pairs.items():
         np.testing.assert_allclose(mine.detach(), other.detach(), atol=1e-5, rtol=0, err_msg=name)
-    # Rounding may put a weight on either side of a threshold; not more than one in a thousand.
+    # Rounding may put a weight on the other side of a threshold, but not more than one in a thousand.
     assert ((ours.loadings == 0) != (W == 0)).float().mean() < 1e-3
-    # The comparison says something: the weights moved far, and many became zero.
+    # Otherwise the comparison would mean little: the weights moved far, and many became zero.
     assert (ours.loadings - start).abs().max() > 0.1
     assert (ours.loadings[:, :N_SETS] == 0)[~mask].float().mean() > 0.2

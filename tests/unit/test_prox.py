@@ -33,7 +33,7 @@ def composed(V, mask, lambda1, lambda2, lambda3, step):
 
 
 def eq8(L, V, weights, lambda3, step):
-    """What eq. 8 minimises over L."""
+    """The function of L that eq. 8 minimises."""
     return 0.5 * (L - V).square().sum() + step * (l1_penalty(L, weights) + lambda3 * group_penalty(L))
 
 
@@ -56,11 +56,11 @@ def test_no_perturbation_is_better_than_the_prox(V, mask, lambda1, lambda2, lamb
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_composition_is_the_prox_of_the_sum(seed):
-    """Dykstra's splitting finds the prox of the sum from the two parts, without Yu's theorem."""
+    """Dykstra's algorithm computes the prox of the sum from the two parts, without Yu's theorem."""
     rng = np.random.default_rng(seed)
     V, mask, step = rng.normal(size=SHAPE), rng.random((N_GENES, N_SETS)) < 0.4, 0.5
     lambda1, lambda2, lambda3 = rng.uniform(0.3, 2, size=3)
-    found = composed(V, mask, lambda1, lambda2, lambda3, step).numpy()
+    result = composed(V, mask, lambda1, lambda2, lambda3, step).numpy()
 
     weights = weights_of(mask, lambda1, lambda2).double().numpy()
     l21 = pyproximal.L21(ndim=N_GENES, sigma=lambda3)
@@ -70,9 +70,9 @@ def test_the_composition_is_the_prox_of_the_sum(seed):
         p = x + p - y
         x = l21.prox((y + q).ravel(), step).reshape(SHAPE)
         q = y + q - x
-    np.testing.assert_allclose(found, x, atol=1e-4)
-    assert found.any()
-    assert not found.all()
+    np.testing.assert_allclose(result, x, atol=1e-4)
+    assert result.any()
+    assert not result.all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -93,14 +93,14 @@ def test_group_soft_threshold_is_pyproximal_l21(V, sigma, step):
 
 @settings(max_examples=50, deadline=None)
 @given(matrices, masks, lambdas, lambdas, steps)
-def test_what_each_kind_of_factor_keeps(V, mask, lambda1, lambda2, step):
+def test_each_kind_of_factor_keeps_its_free_entries(V, mask, lambda1, lambda2, step):
     V = V.astype(np.float32)
-    found = composed(V, mask, lambda1, lambda2, 0.0, step).numpy()
-    annotated, dense = found[:, :N_SETS], found[:, N_SETS + N_SPARSE :]
-    np.testing.assert_array_equal(annotated[mask], V[:, :N_SETS][mask])  # to the last bit
+    result = composed(V, mask, lambda1, lambda2, 0.0, step).numpy()
+    annotated, dense = result[:, :N_SETS], result[:, N_SETS + N_SPARSE :]
+    np.testing.assert_array_equal(annotated[mask], V[:, :N_SETS][mask])  # bit for bit
     np.testing.assert_array_equal(dense, V[:, N_SETS + N_SPARSE :])
-    outside = np.abs(V[:, :N_SETS][~mask]) <= np.float32(step) * np.float32(lambda1)
-    assert not annotated[~mask][outside].any()
+    small = np.abs(V[:, :N_SETS][~mask]) <= np.float32(step) * np.float32(lambda1)
+    assert not annotated[~mask][small].any()
 
 
 def test_l1_weights_by_hand():
@@ -113,12 +113,12 @@ def test_l1_weights_by_hand():
 def test_a_column_of_zeros_stays_zero_and_finite(threshold):
     V = torch.zeros(4, 2)
     V[:, 1] = 0.25  # norm 0.5: exactly at the threshold
-    found = group_soft_threshold(V, threshold)
-    assert not found[:, 0].any()
-    assert bool(found[:, 1].any()) == (threshold < 0.5)
+    result = group_soft_threshold(V, threshold)
+    assert not result[:, 0].any()
+    assert bool(result[:, 1].any()) == (threshold < 0.5)
 
 
-def test_operators_leave_their_argument_alone():
+def test_operators_do_not_change_their_argument():
     V = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     before = V.clone()
     soft_threshold(V, 0.3)
