@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Planted data and helpers that several test files share."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def planted(n_cells=120, n_genes=60, n_sets=4, seed=0, held_out=False, donors=False):
-    """Small prepared data with a planted answer: the genes of SET_0 go up in cells whose condition is "b".
+    """Return small prepared data with a planted answer: the genes of SET_0 are up in cells of condition "b".
 
-    Two cell types, x and y, differ in the genes of SET_1. ``held_out``: every fourth cell is kept from the fit;
-    ``donors``: every cell but three is of one of three donors.
+    The genes of SET_1 are up in cells of type "y" (the others are "x"). ``held_out``: every fourth cell is held out;
+    ``donors``: cells are of three donors, but for three cells whose donor is unknown.
     """
     import anndata
     from scipy import sparse
@@ -41,7 +41,6 @@ def planted(n_cells=120, n_genes=60, n_sets=4, seed=0, held_out=False, donors=Fa
     data.uns["gene_sets"] = [f"SET_{k}" for k in range(n_sets)]
     record = {
         "dataset": "planted",
-        "title": "Planted",
         "labels": {"condition": "condition", "cell_type": "cell_type"},
         "contrast": {"label": "condition", "positive": "b", "negative": "a"},
         "inputs": {},
@@ -58,7 +57,7 @@ def planted(n_cells=120, n_genes=60, n_sets=4, seed=0, held_out=False, donors=Fa
 
 
 def scored(name, data, factors):
-    """What a metric says with its default parameters: of a run, of two seeds (the same), of held-out cells."""
+    """Return what a metric measures with its default parameters; both seeds of a metric over seeds are ``factors``."""
     from factorbench import registry
 
     metric = registry.load("metric", name)
@@ -66,3 +65,12 @@ def scored(name, data, factors):
     if metric.SPEC.over == "seeds":
         return metric.score(data, [factors, factors], params)
     return metric.score(data, factors, params, *([factors] if metric.SPEC.held_out else []))
+
+
+def prepare_entry(**changes):
+    """Return what `data.preparation` gets of a dataset's entry: the defaults of the schema, then ``changes``."""
+    from factorbench.config import plan, schema
+
+    dataset = schema.fill({"datasets": {"d": {}}}, schema.read("config"))["datasets"]["d"]
+    dataset |= {"gene_sets": ["sets"], "prefixes": [""], "min_genes": 1, "missing": []}
+    return plan.preparation(dataset | changes)

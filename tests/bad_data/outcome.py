@@ -1,10 +1,12 @@
-"""How bad data may end: taken for what they are, or refused in one line. Anything else fails the test."""
+"""Bad data may end in two ways: they are read correctly, or refused in one line. Anything else fails the test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import pytest
 from factorbench.contracts.errors import UserError
 from hypothesis import HealthCheck, settings
 
@@ -12,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def fuzz(n: int) -> settings:
-    """``n`` examples, the same ones every time, each as long as it takes."""
+    """Run ``n`` examples, the same ones every time, without a time limit."""
     return settings(
         max_examples=n,
         deadline=None,
@@ -23,7 +25,7 @@ def fuzz(n: int) -> settings:
 
 
 def tried(action: Callable[..., Result], *args: object) -> Result | None:
-    """What ``action`` returns; ``None`` if it refuses in one line."""
+    """Return the result of ``action``, or ``None`` if it is refused in one line."""
     try:
         return action(*args)
     except UserError as error:
@@ -31,8 +33,16 @@ def tried(action: Callable[..., Result], *args: object) -> Result | None:
         return None
 
 
+@contextlib.contextmanager
+def refused(pattern: str, start: object = "") -> Iterator[None]:
+    """Check that a `UserError` of one line is raised that matches ``pattern`` and begins with ``start``."""
+    with pytest.raises(UserError, match=pattern) as error:
+        yield
+    assert one_line(error.value).startswith(str(start))
+
+
 def one_line(error: UserError) -> str:
-    """The text of an error that a user gets, which is one line of bearable length."""
+    """Return the text of an error, after checking that it is one line of a reasonable length."""
     text = str(error)
     assert text
     assert "\n" not in text

@@ -1,4 +1,4 @@
-"""Cells read, prepared and written block by block: the same as all at once, whatever the size of the blocks."""
+"""Cells are read, prepared and written in blocks. The results do not depend on the size of the blocks."""
 
 import anndata
 import numpy as np
@@ -7,21 +7,27 @@ import pytest
 import scanpy as sc
 from factorbench import registry
 from factorbench.contracts import files
-from factorbench.contracts.errors import ContractError, UserError
+from factorbench.contracts.errors import ContractError
 from factorbench.contracts.files import on_disk
 from factorbench.contracts.prepared import read_prepared, write_prepared
 from factorbench.data import preparation, variable_genes
 from scipy import sparse
 
-from tests.planted import planted
-from tests.unit.test_prepare import SETTINGS
+from tests.bad_data.outcome import refused
+from tests.planted import planted, prepare_entry
+from tests.unit.test_prepare import BASE
 
 MODULE = registry.load("reader", "simulated")
 OPTIONS = registry.resolve(MODULE.SPEC, {"n_cells": 210, "n_genes": 250, "depth": 500.0, "n_active": 2}, "options")
+SETS = MODULE.gene_sets(OPTIONS)
+
+
+def prepared(raw, **changes):
+    return preparation.prepare(raw, [SETS], prepare_entry(**{**BASE, "prefixes": [""], **changes}), "planted")
 
 
 def same(one, two):
-    """Assert that two AnnData hold the same, in the same types."""
+    """Assert that two AnnData are equal, also in their types."""
     assert (one.X != two.X).nnz == 0
     assert one.X.dtype == two.X.dtype
     assert list(one.layers) == list(two.layers)
@@ -41,7 +47,7 @@ def same(one, two):
 def in_blocks(data, size):
     for start in range(0, data.n_obs, size):
         block = data[start : start + size].copy()
-        block.obs = data.obs.iloc[start : start + size].copy()  # every block knows all classes
+        block.obs = data.obs.iloc[start : start + size].copy()  # with the categories of all cells
         yield block
 
 
@@ -56,7 +62,7 @@ def test_blocks_make_the_same_file(tmp_path, size):
     same(read_prepared(tmp_path / "blocks.h5ad"), read_prepared(tmp_path / "whole.h5ad"))
 
 
-def test_cells_are_read_when_asked_for(tmp_path):
+def test_cells_stay_on_disk_until_they_are_sliced(tmp_path):
     data = planted()
     write_prepared(tmp_path / "p.h5ad", data)
     with on_disk(tmp_path / "p.h5ad") as stored:
@@ -65,7 +71,7 @@ def test_cells_are_read_when_asked_for(tmp_path):
         same(stored[30:70].to_memory(), data[30:70].copy())
 
 
-def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
+def test_a_block_that_fails_leaves_the_old_file(tmp_path):
     data, path = planted(), tmp_path / "p.h5ad"
     write_prepared(path, data)
 
@@ -80,7 +86,7 @@ def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["nan", "held out"])
-def test_what_is_wrong_in_any_block_is_found(tmp_path, monkeypatch, fault):
+def test_faults_in_any_block_are_found(tmp_path, monkeypatch, fault):
     monkeypatch.setattr(files, "BLOCK", 30)
     data = planted(held_out=True)
     if fault == "nan":
@@ -105,46 +111,45 @@ def test_what_is_wrong_in_any_block_is_found(tmp_path, monkeypatch, fault):
         {"n_cells": 90, "hold_out": {"share": 0.2, "seed": 1}, "zeroed_by": "stimulation", "n_top_genes": 10_000},
     ],
 )
-def test_prepared_from_disk_to_disk_as_in_memory(tmp_path, monkeypatch, size, change):
-    raw, sets = MODULE.read({}, OPTIONS), MODULE.gene_sets(OPTIONS)
+def test_preparation_on_disk_is_the_same_as_in_memory(tmp_path, monkeypatch, size, change):
+    raw = MODULE.read({}, OPTIONS)
     counts = raw.X.tolil()
     counts[:40], counts[(raw.obs["condition"] == "control").to_numpy(), 5] = 0, 0  # a whole block, and a zeroed gene
     raw.X = counts.tocsr()
     raw.obs.loc[raw.obs_names[60:90], "condition"] = np.nan
     preparation.write_raw(tmp_path / "raw.h5ad", raw)
-    settings = {**SETTINGS, "prefixes": [""], **change}
-    whole = preparation.prepare(raw, [sets], settings, "planted")
+    whole = prepared(raw, **change)
     monkeypatch.setattr(files, "BLOCK", size)
+    entry = prepare_entry(**{**BASE, "prefixes": [""], **change})
     with on_disk(tmp_path / "raw.h5ad") as stored:
-        blocks = preparation.prepare_blocks(stored, [sets], settings, "planted")
-        write_prepared(tmp_path / "prepared.h5ad", blocks)
+        write_prepared(tmp_path / "prepared.h5ad", preparation.prepare_blocks(stored, [SETS], entry, "planted"))
     same(read_prepared(tmp_path / "prepared.h5ad"), whole)
 
 
-def test_stored_zeros_are_no_counts():
-    raw, sets = MODULE.read({}, OPTIONS), MODULE.gene_sets(OPTIONS)
+def test_stored_zeros_are_not_counts():
+    raw = MODULE.read({}, OPTIONS)
     raw.X.data[::3] = 0
     raw.X.data[: raw.X.indptr[1]] = 0
-    found = preparation.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted")
+    data = prepared(raw)
     assert (raw.X.data == 0).any(), "the raw data are not changed"
-    assert raw.obs_names[0] not in found.obs_names
-    assert found.X.nnz == found.X.count_nonzero() == found.layers["counts"].nnz
+    assert raw.obs_names[0] not in data.obs_names
+    assert data.X.nnz == data.X.count_nonzero() == data.layers["counts"].nnz
     raw.X.eliminate_zeros()
-    same(preparation.prepare(raw, [sets], {**SETTINGS, "prefixes": [""]}, "planted"), found)
+    same(prepared(raw), data)
 
 
-def test_wrong_counts_are_counted_in_all_blocks(monkeypatch):
+def test_wrong_counts_are_counted_over_all_blocks(monkeypatch):
     monkeypatch.setattr(files, "BLOCK", 50)
     raw = MODULE.read({}, OPTIONS)
     counts = raw.X.astype(np.float32).tolil()
     counts[3, 9], counts[120, 4], counts[121, 0] = 0.5, 1.5, -1
     raw.X = counts.tocsr()
-    with pytest.raises(UserError, match="1 counts are negative, the first in cell cell_00122, gene G0001"):
-        preparation.prepare(raw, [MODULE.gene_sets(OPTIONS)], SETTINGS, "planted")
+    with refused("1 counts are negative, the first in cell cell_00122, gene G0001"):
+        prepared(raw)
     counts[121, 0] = 1
     raw.X = counts.tocsr()
-    with pytest.raises(UserError, match="2 counts are not whole numbers, the first in cell cell_00004, gene G0010"):
-        preparation.prepare(raw, [MODULE.gene_sets(OPTIONS)], SETTINGS, "planted")
+    with refused("2 counts are not whole numbers, the first in cell cell_00004, gene G0010"):
+        prepared(raw)
 
 
 # ------------------------------------------------------------------------------------------------ highly variable genes
@@ -153,35 +158,29 @@ def test_wrong_counts_are_counted_in_all_blocks(monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*zero.*:RuntimeWarning")
 @pytest.mark.parametrize("size", [13, 300])
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("flavor", ["seurat_v3", "seurat", "cell_ranger"])
-def test_the_genes_that_scanpy_selects(flavor, seed, size):
+def test_seurat_v3_selects_the_genes_that_scanpy_selects(seed, size):
     rng = np.random.default_rng(seed)
     mean = rng.lognormal(-1, 1.5, 400) * rng.gamma(rng.uniform(0.5, 20, 400), size=(300, 400)) / 5
     counts = rng.poisson(mean)
-    counts[:, 0], counts[:, 1] = 1, np.arange(300) == 7  # as many everywhere, and in one cell
-    counts[rng.integers(0, 300, 100), rng.integers(2, 400, 100)] += 50  # outliers: what is clipped
+    counts[:, 0], counts[:, 1] = 1, np.arange(300) == 7  # a constant gene, and one that is in one cell
+    counts[rng.integers(0, 300, 100), rng.integers(2, 400, 100)] += 50  # outliers, which are clipped
     data = anndata.AnnData(sparse.csr_matrix(counts, dtype=np.float32))
-    if flavor != "seurat_v3":
-        data.X = preparation.log_normalise(data.X, 1e4)
     blocks = [data.X[start : start + size] for start in range(0, 300, size)]
     for n_top_genes in (1, 20, 60, 80, 120, 250):
-        table = sc.pp.highly_variable_genes(data, flavor=flavor, n_top_genes=n_top_genes, inplace=False)
-        if flavor == "seurat_v3":
-            found = variable_genes.seurat_v3(blocks, n_top_genes)
-        else:
-            found = variable_genes.dispersed(blocks, flavor, n_top_genes)
-        np.testing.assert_array_equal(found, table["highly_variable"])
-        assert found.sum() == n_top_genes
+        table = sc.pp.highly_variable_genes(data, flavor="seurat_v3", n_top_genes=n_top_genes, inplace=False)
+        chosen = variable_genes.seurat_v3(blocks, n_top_genes)
+        np.testing.assert_array_equal(chosen, table["highly_variable"])
+        assert chosen.sum() == n_top_genes
 
 
-def test_genes_that_vary_between_blocks_only():
+def test_genes_that_vary_only_between_blocks():
     low, high, both = (sparse.csr_matrix([[value, 5.0, 0.0]] * 3) for value in (1.0, 2.0, 3.0))
     for blocks in ([low, high], [high, low], [low, both, high]):
         np.testing.assert_array_equal(preparation.varying(blocks), [True, False, False])
 
 
 def test_moments_are_those_of_all_cells():
-    counts = np.random.default_rng(0).poisson(3.0, (40, 6)) * 20_000  # whose squares are more than int32 can hold
+    counts = np.random.default_rng(0).poisson(3.0, (40, 6)) * 20_000  # int32 cannot hold their squares
     blocks = [sparse.csr_matrix(counts[:33], dtype=np.int32), sparse.csr_matrix(counts[33:], dtype=np.int32)]
     n_cells, mean, variance = variable_genes.moments(blocks)
     assert n_cells == 40
@@ -192,7 +191,7 @@ def test_moments_are_those_of_all_cells():
 # ----------------------------------------------------------------------------------------------------------- simulated
 
 
-def test_simulated_cells_of_several_blocks_are_one_dataset(monkeypatch):
+def test_simulated_blocks_are_of_one_dataset(monkeypatch):
     first = MODULE.read({}, {**OPTIONS, "n_cells": 80})
     monkeypatch.setattr(MODULE, "BLOCK", 80)
     blocks = list(MODULE.blocks({}, OPTIONS))
@@ -203,7 +202,7 @@ def test_simulated_cells_of_several_blocks_are_one_dataset(monkeypatch):
     assert whole.obs_names.is_unique
     np.testing.assert_array_equal(whole.varm["weights"], first.varm["weights"])
     np.testing.assert_array_equal(whole.obsm["activity"][:80].toarray(), first.obsm["activity"].toarray())
-    for block in blocks:  # the planted difference is the same in each
+    for block in blocks:  # each has the planted difference
         up = first.varm["weights"][:, 0] > 0
         share = np.asarray(block.X[:, up].sum(axis=1)).ravel() / np.asarray(block.X.sum(axis=1)).ravel()
         stimulated = (block.obs["condition"] == "stimulated").to_numpy()

@@ -1,11 +1,12 @@
-"""Names of genes turned into those of gene sets: by hand, on a table shaped like Ensembl's."""
+"""Names of genes mapped to the symbols of gene sets, on a table like that of Ensembl."""
 
 import pandas as pd
 import pytest
-from factorbench.contracts.errors import UserError
 from factorbench.data import symbols
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.bad_data.outcome import refused
 
 COLUMNS = {"from": "Gene name", "to": "Human gene name", "kind": "Human homology type"}
 ENSEMBL = """\
@@ -44,12 +45,12 @@ ONE_TO_ONE = {"ISG15": "ISG15", "MT-ND1": "MT-ND1", "NAN": "NA", "ACTB": "ACTB",
 
 
 @pytest.mark.parametrize("kind", [COLUMNS["kind"], ""])
-def test_only_pairs_that_are_one_to_one(table, kind):
-    # Without the kind, pairs are counted: here, either way finds the same.
+def test_only_one_to_one_pairs_are_read(table, kind):
+    # Without the kind, pairs are counted. In this table the result is the same.
     assert pairs(symbols.read_orthologs(table, {**COLUMNS, "kind": kind}, "here")) == ONE_TO_ONE
 
 
-def test_the_kind_has_the_last_word(tmp_path):
+def test_the_kind_of_a_pair_counts_more_than_the_number_of_pairs(tmp_path):
     path = tmp_path / "few.csv"
     path.write_text("a,b,k\nX,X1,ortholog_one2many\nY,Y1,ortholog_one2one\n")
     assert pairs(symbols.read_orthologs(path, {"from": "a", "to": "b", "kind": "k"}, "here")) == {"Y": "Y1"}
@@ -57,7 +58,7 @@ def test_the_kind_has_the_last_word(tmp_path):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "A", "b", "c", None]), st.sampled_from(["P", "Q", "R", None]))))
-def test_one_to_one_is_a_bijection_of_what_has_one_partner(rows):
+def test_one_to_one_keeps_names_with_one_partner(rows):
     found = symbols.one_to_one(pd.DataFrame(rows, columns=["from", "to"], dtype=object))
     known = {(a.upper(), b) for a, b in rows if a and b}
     expected = {(a, b) for a, b in known if sum(a == x for x, _ in known) == 1 == sum(b == y for _, y in known)}
@@ -66,24 +67,23 @@ def test_one_to_one_is_a_bijection_of_what_has_one_partner(rows):
 
 
 @pytest.mark.parametrize(
-    ("content", "columns", "says"),
+    ("content", "columns", "pattern"),
     [
         (ENSEMBL, {"to": "Human gene"}, r"here.to: .* no column 'Human gene' \(did you mean Human gene name"),
         (ENSEMBL, {"kind": "Gene name"}, "no pair in .*mouse_to_human.csv is one to one; check from, to and kind"),
-        ("", {}, "not a csv of orthologs"),
-        (b"\x1f\x8b\x08\xff", {}, "not a csv of orthologs"),
+        ("", {}, "mouse_to_human.csv: cannot be read as csv .*check the file of here"),
+        (b"\x1f\x8b\x08\xff", {}, "cannot be read as csv"),
     ],
 )
-def test_bad_tables(table, content, columns, says):
+def test_bad_tables_are_refused(table, content, columns, pattern):
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=says) as error:
+    with refused(pattern):
         symbols.read_orthologs(table, {**COLUMNS, **columns}, "here")
-    assert "\n" not in str(error.value)
 
 
-def test_orthologs_map_and_the_others_never_match(table):
+def test_genes_without_one_ortholog_never_match(table):
     orthologs = symbols.read_orthologs(table, COLUMNS, "here")
-    # As GEO writes them, in capitals; CCL2 and IFIT3 are human symbols too, but these genes have several orthologs.
+    # GEO writes names in capitals. CCL2 and IFIT3 are also human symbols, but these mouse genes have several orthologs.
     genes = pd.Index(["1700025G04RIK", "CCL2", "ISG15", "IFIT3", "mt-Nd1", "TWIN", "Unheard"])
     names, counts = symbols.translate(genes, "orthologs", orthologs)
     mark = symbols.NO_SYMBOL
@@ -93,22 +93,22 @@ def test_orthologs_map_and_the_others_never_match(table):
 
 
 @pytest.mark.parametrize("how", ["upper", "orthologs"])
-def test_genes_that_would_share_a_name_keep_their_own(how):
+def test_genes_that_share_a_symbol_keep_their_names(how):
     orthologs = pd.DataFrame({"from": ["CD4", "CD8A"], "to": ["CD4", "CD8A"]})
     names, counts = symbols.translate(pd.Index(["Cd4", "CD4", "Cd8a"]), how, orthologs)
     assert list(names) == [f"Cd4{symbols.NO_SYMBOL}", f"CD4{symbols.NO_SYMBOL}", "CD8A"]
     assert counts == {"mapped": 1, "unmapped": 0, "ambiguous": 2}
 
 
-def test_a_mapped_gene_takes_no_other_genes_name():
-    # B becomes A, and the data have an A without an ortholog.
+def test_a_symbol_may_be_the_name_of_another_gene_of_the_data():
+    # B becomes A, and the data have a gene A without an ortholog.
     names, counts = symbols.translate(pd.Index(["A", "B"]), "orthologs", pd.DataFrame({"from": ["B"], "to": ["A"]}))
     assert list(names) == [f"A{symbols.NO_SYMBOL}", "A"]
     assert counts == {"mapped": 1, "unmapped": 1, "ambiguous": 0}
 
 
 @given(st.lists(st.text("abAB", min_size=1, max_size=3), unique=True), st.sampled_from(["as_is", "upper", "orthologs"]))
-def test_names_stay_unique_and_every_gene_is_counted(genes, how):
+def test_translated_names_are_unique_and_every_gene_is_counted(genes, how):
     orthologs = pd.DataFrame({"from": ["A", "B", "AB"], "to": ["B", "A", "BA"]})
     names, counts = symbols.translate(pd.Index(genes, dtype=object), how, orthologs)
     assert names.is_unique
@@ -118,22 +118,19 @@ def test_names_stay_unique_and_every_gene_is_counted(genes, how):
         assert list(names) == genes
 
 
-def test_what_each_way_finds(table):
+def test_symbols_found_by_each_way(table):
     orthologs = symbols.read_orthologs(table, COLUMNS, "here")
     genes = pd.Index(["Isg15", "ACTB", "Ccl2", "1700025G04Rik"])
     sets = {"A": ["ISG15", "ACTB", "CCL2"], "B": ["ACTB", "C1orf21", "TP53", "MDM2", "ATM"]}
-    as_is = symbols.describe_match(genes, symbols.translate(genes, "as_is")[0], sets, "as_is")
-    assert as_is == {
+    assert symbols.describe_match(genes, sets, "as_is") == {
         "how": "as_is",
         "in the sets": 7,
         "found": 1,
         "found by": {"as_is": 1, "upper": 3},
         "near misses": [("Isg15", "ISG15"), ("Ccl2", "CCL2")],
+        "genes": {"mapped": 4, "unmapped": 0, "ambiguous": 0},
     }
-    names = symbols.translate(genes, "orthologs", orthologs)[0]
-    found = symbols.describe_match(
-        genes, names, {"A": ["ISG15", "ACTB", "C1orf21"], "B": ["CCL2"]}, "orthologs", orthologs
-    )
-    assert found["found by"] == {"as_is": 1, "upper": 3, "orthologs": 3}
-    assert found["found"] == 3
-    assert found["near misses"] == []
+    match = symbols.describe_match(genes, {"A": ["ISG15", "ACTB", "C1orf21"], "B": ["CCL2"]}, "orthologs", orthologs)
+    assert match["found by"] == {"as_is": 1, "upper": 3, "orthologs": 3}
+    assert match["found"] == 3
+    assert match["near misses"] == []

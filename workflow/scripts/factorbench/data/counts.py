@@ -95,11 +95,12 @@ def checked_counts(raw: AnnData, where: str) -> Iterator[tuple[slice, sparse.csr
                 first.setdefault(what, f"cell {raw.obs_names[cell]}, gene {raw.var_names[counts.indices[entries[0]]]}")
                 n_wrong[what] += len(entries)
         yield rows, counts
-    for what, place in first.items():
-        raise UserError(
-            f"{where}.files: {n_wrong[what]} counts are {what}, the first in {place}; "
-            f"give raw counts (for an h5ad file, options.layer says where they are)"
-        )
+    for what, n in n_wrong.items():
+        if n:
+            raise UserError(
+                f"{where}.files: {n} counts are {what}, the first in {first[what]}; "
+                f"give raw counts (for an h5ad file, options.layer says where they are)"
+            )
 
 
 def seen_in(blocks: Iterable[tuple[slice, sparse.csr_matrix]], groups: list[np.ndarray]) -> np.ndarray:
