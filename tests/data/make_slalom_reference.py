@@ -1,10 +1,10 @@
-"""Makes slalom_reference.json: what slalom itself says of a small planted example.
+"""Make slalom_reference.json: the results of slalom on a small planted example.
 
 Run it in the environment slalom was written for (Python 3.7, numpy 1.19.5, scipy 1.5.4, scikit-learn 0.19.2)::
 
     python make_slalom_reference.py > slalom_reference.json
 
-It calls slalom's public functions directly, without anything of factorbench, and is written for Python 3.7.
+It calls slalom's public functions and nothing of factorbench, and it is written for Python 3.7.
 """
 
 import contextlib
@@ -20,19 +20,22 @@ CELLS, GENES, SETS, ITERATIONS, SEED = 60, 40, 5, 60, 3
 
 
 def example():
-    """Cells x genes, three of five gene sets and a dense effect at work, in hundredths so that text is exact."""
+    """Return cells x genes, in hundredths so that text is exact, and the mask.
+
+    Three of five gene sets and a dense factor vary in the cells.
+    """
     random = np.random.RandomState(7)
     mask = random.rand(GENES, SETS) < 0.3
     mask[np.arange(GENES), random.randint(0, SETS, GENES)] = True
-    at_work = np.array([1, 1, 1, 0, 0])
-    weights = mask * random.normal(1.0, 0.3, (GENES, SETS)) * at_work
+    active = np.array([1, 1, 1, 0, 0])
+    weights = mask * random.normal(1.0, 0.3, (GENES, SETS)) * active
     expression = 3 + random.normal(size=(CELLS, SETS)).dot(weights.T) + random.normal(0, 0.4, (CELLS, GENES))
     expression += np.outer(random.normal(size=CELLS), random.normal(0, 1, GENES))
     return np.round(100 * expression).astype(int), mask
 
 
 def run(slalom, expression, mask, n_dense, n_sparse):
-    """Scores, continuous weights, inclusion probabilities and relevances after `ITERATIONS` updates."""
+    """Return scores, weights, inclusion probabilities and relevances after `ITERATIONS` updates."""
     np.random.seed(SEED)  # noqa: NPY002
     terms = np.array(["set{}".format(k) for k in range(mask.shape[1])])  # noqa: UP032
     model = slalom.initFA(
