@@ -1,4 +1,4 @@
-"""Training: whatever the data, it ends with finite numbers and an honest status, or is refused in one line."""
+"""Training on any data ends with finite numbers and a true status, or is refused in one line."""
 
 import anndata
 import numpy as np
@@ -15,6 +15,8 @@ from factorbench.model.params import RECIPES
 from scipy import sparse
 
 from tests.bad_data.outcome import one_line
+
+torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
 
 RECIPE = pytest.mark.parametrize("recipe", RECIPES)
 COUNTS = np.random.default_rng(0).poisson(2, (20, 12)).astype(np.float32)
@@ -34,8 +36,8 @@ def cells(X, n_sets=2, **obs):
 
 
 def fit(tmp_path, data, recipe, **params):
-    """What the run of a benchmark does: checked, fitted, written."""
-    params = registry.resolve(interpretable_ae.SPEC, {**QUICK, "recipe": recipe, **params}, "params")
+    """Check, fit and write, as a run does."""
+    params = registry.method_params("interpretable_ae", {**QUICK, "recipe": recipe, **params}, "params")
     interpretable_ae.check(data.n_obs, data.n_vars, data.varm["mask"].shape[1], params)
     factors = interpretable_ae.fit(data, params, 0, "cpu", Budget())
     write_factors(tmp_path / "factors.h5ad", factors, data)
@@ -77,7 +79,7 @@ def test_unusual_data_are_fitted(tmp_path, recipe, name):
 
 @RECIPE
 @pytest.mark.parametrize(
-    ("data", "params", "says"),
+    ("data", "params", "message"),
     [
         (cells(COUNTS[:1]), {}, "the data have 1 cell; training needs two"),
         (cells(COUNTS[:0]), {}, "the data have 0 cells"),
@@ -95,8 +97,8 @@ def test_unusual_data_are_fitted(tmp_path, recipe, name):
         (cells(np.where(COUNTS > 5, np.nan, COUNTS)), {}, "X has values that are NaN or infinite"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(tmp_path, recipe, data, params, says):
-    with pytest.raises(UserError, match=says) as error:
+def test_data_and_parameters_that_cannot_be_fitted_are_refused(tmp_path, recipe, data, params, message):
+    with pytest.raises(UserError, match=message) as error:
         fit(tmp_path, data, recipe, **params)
     one_line(error.value)
 
@@ -110,7 +112,7 @@ DIVERGING = {
 
 @RECIPE
 @pytest.mark.parametrize("name", DIVERGING)
-def test_a_loss_that_is_not_finite_stops_as_diverged(tmp_path, recipe, name):
+def test_an_objective_that_is_not_finite_stops_as_diverged(tmp_path, recipe, name):
     X, params = DIVERGING[name]
     factors = fit(tmp_path, cells(X), recipe, **params)
     assert (factors.status, factors.iterations, len(factors.history)) == ("diverged", 0, 1)
@@ -123,10 +125,10 @@ def test_a_loss_that_is_not_finite_stops_as_diverged(tmp_path, recipe, name):
 @pytest.mark.parametrize("patience", [0, 3])
 @pytest.mark.parametrize("poison", ["loadings", "encoder"])
 def test_the_last_finite_state_is_kept(recipe, patience, poison):
-    """A weight becomes NaN in the third epoch: what is kept is the second's, to the last bit."""
+    """A weight becomes NaN in the third epoch: the weights before it are kept, bit for bit."""
     seen = []
-    given = {**QUICK, "recipe": recipe, "epochs": 6, "patience": patience, "tolerance": 0.0}
-    model = InterpretableAutoencoder(**given)
+    params = {**QUICK, "recipe": recipe, "epochs": 6, "patience": patience, "tolerance": 0.0}
+    model = InterpretableAutoencoder(**params)
 
     def watch():
         if len(seen) == 2:
@@ -137,15 +139,13 @@ def test_the_last_finite_state_is_kept(recipe, patience, poison):
 
     model.fit(cells(COUNTS), watch=watch)
     assert (model.outcome.status, model.outcome.epochs) == ("diverged", 2)
-    assert model.outcome.reason == "not finite in epoch 3; the weights are those before it"
-    best = 1
-    if patience:
-        best = int(np.argmin(model.history["evaluated"][:2]))
+    assert "not finite in epoch 3" in model.outcome.reason
+    best = int(np.argmin(model.history["evaluated"][:2])) if patience else 1
     assert all(torch.equal(tensor, seen[best][name]) for name, tensor in model.network.state_dict().items())
 
 
 @RECIPE
-def test_a_last_batch_of_one_cell_is_never_trained_on(tmp_path, recipe, monkeypatch):
+def test_training_has_no_batch_of_one_cell(tmp_path, recipe, monkeypatch):
     sizes = []
     forward = torch.nn.BatchNorm1d.forward
 
