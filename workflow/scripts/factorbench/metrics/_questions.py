@@ -1,4 +1,4 @@
-"""What metrics ask about the cells: which of them are of a class, and how one score tells."""
+"""Questions about the cells (which of them are of a class?), and how the score of one factor answers them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 
 def questions(data: AnnData) -> Iterator[tuple[np.ndarray, list[str], np.ndarray]]:
-    """For each label, the contrast's first: its cells (indices), names of its classes (``label=class``), their cells.
+    """Yield the questions of each label, those of the contrast's label first.
 
-    The cells of classes are bool, shape (n_classes, n_cells).
+    The contrast compares its two classes only. Every other label compares each of its classes with all other cells.
+    Cells without a value are left out. Donors are no question, because answers are tested on them.
 
-    The contrast asks about its two classes only, every other label about each class against all others. A label with a
-    single class asks nothing, nor do donors: they are what answers are tested on.
+    Yields
+    ------
+    cells, names, y
+        Indices of the cells, shape (n_cells,); names of the classes (``label=class``); whether each cell is of each
+        class, bool, shape (n_classes, n_cells). All classes have cells inside and outside them.
     """
     record = prepared_record(data)
     contrast = record["contrast"] or {"label": None}
@@ -31,42 +35,43 @@ def questions(data: AnnData) -> Iterator[tuple[np.ndarray, list[str], np.ndarray
         known = ~pd.isna(values)
         classes = sorted(set(values[known]))
         if label == contrast["label"]:
-            positive, negative = str(contrast["positive"]), str(contrast.get("negative") or "")
-            if negative:
-                known &= np.isin(values.astype(str), [positive, negative])
-            classes = [positive]
+            classes = [str(contrast["positive"])]
+            if contrast.get("negative"):
+                known &= np.isin(values.astype(str), [*classes, str(contrast["negative"])])
         cells = np.flatnonzero(known)
-        y = np.stack([values[cells] == c for c in classes]) if classes else np.zeros((0, len(cells)), bool)
-        asked = y.any(axis=1) & ~y.all(axis=1)
-        if asked.any():
-            yield cells, [f"{label}={c}" for c, a in zip(classes, asked, strict=True) if a], y[asked]
+        y = values[cells] == np.array(classes, object)[:, None]
+        usable = two_sided(y)
+        if usable.any():
+            yield cells, [f"{label}={classes[k]}" for k in np.flatnonzero(usable)], y[usable]
 
 
 def contrast_question(data: AnnData) -> tuple[np.ndarray, str, np.ndarray] | None:
-    """The contrast among `questions`: its cells (indices), its name, bool (n_cells,); ``None`` if nothing is asked."""
+    """Return the contrast's question: indices of its cells, its name, bool (n_cells,); ``None`` if there is none."""
     contrast = prepared_record(data)["contrast"]
-    wanted = contrast_label(contrast) if contrast else None
     for cells, names, y in questions(data):
-        if names == [wanted]:
+        if contrast and names == [contrast_label(contrast)]:
             return cells, names[0], y[0]
     return None
 
 
+def two_sided(y: np.ndarray) -> np.ndarray:
+    """Return whether each class has cells inside and outside it, from bool (n_classes, n_cells)."""
+    return y.any(axis=1) & ~y.all(axis=1)
+
+
 def scores_of(factors: AnnData) -> np.ndarray:
-    """Scores in float64, (n_cells, n_factors); a factor that is off has no loadings: its score says nothing, so 0."""
+    """Return scores in float64, (n_cells, n_factors); 0 for factors that are switched off, which have no loadings."""
     return np.asarray(factors.obsm["scores"], float) * factors.uns["factors"]["active"].to_numpy(bool)
 
 
 def standardised(x: np.ndarray) -> np.ndarray:
-    """``x`` with mean 0 and standard deviation 1; zeros where it is constant."""
+    """Return ``x`` with mean 0 and standard deviation 1; zeros if it is constant."""
     return np.zeros_like(x) if np.ptp(x) == 0 else (x - x.mean()) / x.std()
 
 
 def correct(x: np.ndarray, y: np.ndarray, intercept: np.ndarray, coefficient: np.ndarray) -> np.ndarray:
-    """Whether each fit puts each cell into its class, bool (n_classes, n_cells), from ``x`` (n_cells,).
+    """Return whether a regression (`_logistic.fit`) puts each cell on the right side of each class.
 
-    A cell is put into the class where its score is on one side of a threshold.
+    ``x``: score of each cell, shape (n_cells,); ``y`` and the result: bool, shape (n_classes, n_cells).
     """
-    everywhere = np.where(intercept > 0, -np.inf, np.inf)
-    threshold = np.divide(-intercept, coefficient, out=everywhere, where=coefficient != 0)
-    return (x > threshold[:, None]) == (y ^ (coefficient < 0)[:, None])
+    return (intercept[:, None] + coefficient[:, None] * x > 0) == y

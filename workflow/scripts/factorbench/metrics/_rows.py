@@ -1,4 +1,4 @@
-"""What all metrics share: rows of the tidy table, and a check of what they are given."""
+"""Rows of the table that every metric returns, and a check of what it is given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def rows(metric: str, value: Any, **columns: Any) -> pd.DataFrame:
-    """Rows of one measure, `contracts.METRIC_COLUMNS`; every argument is one value or one a row."""
+    """Return rows of one measure, `contracts.scores.METRIC_COLUMNS`; each argument is one value, or one per row."""
     given = {"metric": metric, "factor": "", "label": "", "split": "", "lower": np.nan, "upper": np.nan, "n": 0}
     given |= {"value": value} | columns
     arrays = dict(zip(given, np.broadcast_arrays(*(np.atleast_1d(v) for v in given.values())), strict=True))
@@ -24,11 +24,11 @@ def rows(metric: str, value: Any, **columns: Any) -> pd.DataFrame:
 
 
 def no_rows() -> pd.DataFrame:
-    """What a metric returns that has nothing to say."""
+    """Return the table of a metric that has nothing to measure."""
     return rows("", np.nan).iloc[:0]
 
 
 def check_same(data: AnnData, factors: AnnData) -> None:
-    """Raise `ContractError` unless ``factors`` were found on the cells and genes of ``data``, in the same order."""
+    """Raise `ContractError` unless ``factors`` have the cells and genes of ``data``, in the same order."""
     if not (data.obs_names.equals(factors.obs_names) and data.var_names.equals(factors.var_names)):
-        raise ContractError("factors and prepared data are not of the same cells and genes")
+        raise ContractError("factors and prepared data are not of the same cells and genes; fit this run again")

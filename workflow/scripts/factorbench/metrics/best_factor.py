@@ -1,4 +1,4 @@
-"""Is the best factor better than the best of as many factors would be by chance?"""
+"""Does the best factor separate the contrast better than the best factor does for permuted labels?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEC = MetricSpec(
     title="Best factor, against permuted labels",
     params={
         "permutations": Param(
-            100, "Permutations of the contrast's labels; p is at least 1 / (1 + so many).", minimum=1
+            100, "Permutations of the contrast's labels; no p is smaller than 1 / (1 + permutations).", minimum=1
         ),
         "seed": Param(0, "Seed of the permutations.", minimum=0),
     },
@@ -36,73 +36,87 @@ SPEC = MetricSpec(
 
 
 def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFrame:
-    """Compare the factor that tells the contrast best with the best factor for permuted labels.
+    """Compare the factor that separates the contrast best with the best factor for permuted labels.
 
-    The best of K factors is chosen after the fact, so its chance level is not that of one factor. Under every
-    permutation of the labels the largest statistic over all factors is taken, which keeps the correlation of factors
-    as it is (max-statistic: Westfall and Young 1993, Resampling-Based Multiple Testing). Two statistics: training
-    accuracy of the univariate logistic regression (as in ``separation``), and strength of the AUROC, its distance
-    from 1/2. What permutations cannot know: cells of one donor are not independent, so a small p says that cells
-    differ, not that donors do.
+    The best of K factors is chosen with the labels in view, so its chance level is higher than that of one factor.
+    Each permutation of the labels therefore gives the largest statistic over all factors, which keeps the correlation
+    of the factors (max-statistic: Westfall and Young 1993, Resampling-Based Multiple Testing). There are two
+    statistics: the training accuracy of the univariate logistic regression (as in ``separation``), and the distance of
+    the AUROC from 1/2. Permutations treat cells as independent. Cells of one donor are not, so a small p says that
+    cells differ, not that donors do.
+
+    Parameters
+    ----------
+    data
+        Prepared data (`contracts.prepared.check_prepared`).
+    factors
+        Factors of a run on the same cells (`contracts.factors.check_factors`).
+    params
+        ``permutations`` and their ``seed``.
 
     Returns
     -------
-    DataFrame with `contracts.METRIC_COLUMNS`, about the contrast only; empty if no factor varies
-        ``best_accuracy`` and ``best_auroc`` (as it is, below 0.5: lower in the class) with the name of their factor;
-        ``null_accuracy`` and ``null_auroc_strength``: median over permutations of the largest over factors, with its
-        2.5 and 97.5 % points; ``p_accuracy`` and ``p_auroc``: (1 + permutations with at least the observed value) /
-        (1 + permutations). ``n``: cells for the first two, permutations for the others.
+    DataFrame with `contracts.scores.METRIC_COLUMNS`, about the contrast only; empty if no factor varies
+        ``best_accuracy`` and ``best_auroc`` (below 0.5: the score is lower in the class) with the name of the factor
+        (``n``: cells). ``null_accuracy`` and ``null_auroc_strength``: median over permutations of the largest
+        statistic, with its 2.5 and 97.5 % quantiles. ``p_accuracy`` and ``p_auroc``: (1 + permutations with at least
+        the observed statistic) / (1 + permutations). (``n`` of the last four: permutations.)
+
+    Raises
+    ------
+    ContractError
+        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
-    asked = contrast_question(data)
-    if asked is None:
+    question = contrast_question(data)
+    if question is None:
         return no_rows()
-    cells, label, y = asked
+    cells, label, y = question
     scores = scores_of(factors)[cells]
     varies = np.ptp(scores, axis=0) > 0
     if not varies.any():
         return no_rows()
-    scores = scores[:, varies]
-    names = factors.uns["factors"]["name"].to_numpy(str)[varies]
+    scores, names = scores[:, varies], factors.uns["factors"]["name"].to_numpy(str)[varies]
     random = np.random.default_rng(params["seed"])
-    # The labels as they are come first.
-    labels = np.stack([y, *(random.permutation(y) for _ in range(params["permutations"]))])
-    accuracy, area = accuracies(scores, labels), aurocs(scores, labels)
+    labellings = np.stack([y, *(random.permutation(y) for _ in range(params["permutations"]))])
+    accuracy, area = accuracies(scores, labellings), aurocs(scores, labellings)
     parts = []
-    for name, null, values, statistic in (
+    for name, null_name, values, statistic in (
         ("accuracy", "null_accuracy", accuracy, accuracy),
         ("auroc", "null_auroc_strength", area, np.abs(area - 0.5)),
     ):
         best = statistic[:, 0].argmax()
-        chance = statistic[:, 1:].max(axis=0)
-        p = (1 + (chance >= statistic[best, 0]).sum()) / (1 + len(chance))
-        lower, median, upper = np.quantile(chance, [0.025, 0.5, 0.975])
-        at = {"label": label, "n": len(chance)}
+        null = statistic[:, 1:].max(axis=0)
+        p = (1 + (null >= statistic[best, 0]).sum()) / (1 + len(null))
+        lower, median, upper = np.quantile(null, [0.025, 0.5, 0.975])
         parts += [
             rows(f"best_{name}", values[best, 0], factor=names[best], label=label, n=len(cells)),
-            rows(null, median, lower=lower, upper=upper, **at),
-            rows(f"p_{name}", p, **at),
+            rows(null_name, median, label=label, lower=lower, upper=upper, n=len(null)),
+            rows(f"p_{name}", p, label=label, n=len(null)),
         ]
     return pd.concat(parts, ignore_index=True)
 
 
-def accuracies(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Training accuracy of the logistic regression of every labelling on every factor, (n_factors, n_labellings).
+def accuracies(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
+    """Return the training accuracy of the logistic regression of each labelling on each factor.
 
-    ``scores`` (n_cells, n_factors), none constant; ``labels`` bool (n_labellings, n_cells), all with as many in the
-    class.
+    ``scores``: (n_cells, n_factors), no factor constant. ``labellings``: bool, (n_labellings, n_cells). Result:
+    (n_factors, n_labellings).
     """
-    y = labels.astype(float)
-    result = np.empty((scores.shape[1], len(labels)))
+    y = labellings.astype(float)
+    result = np.empty((scores.shape[1], len(y)))
     for k, x in enumerate(scores.T):
         x = standardised(x)
-        result[k] = correct(x, labels, *_logistic.fit(x, y)).mean(axis=1)
+        result[k] = correct(x, labellings, *_logistic.fit(x, y)).mean(axis=1)
     return result
 
 
-def aurocs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of every factor for every labelling, (n_factors, n_labellings); ties count half."""
-    inside, n = labels[0].sum(), labels.shape[1]
-    # Ranks around their mean: sums of multiples of 1/2 are exact, so that equal areas are equal.
+def aurocs(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each factor for each labelling; ties count half.
+
+    Shapes as in `accuracies`. All labellings have the same number of cells in the class.
+    """
+    inside, n = labellings[0].sum(), labellings.shape[1]
+    # Centred ranks are multiples of 1/2, so sums of them are exact, and equal areas are equal.
     ranks = pd.DataFrame(scores).rank().to_numpy() - (n + 1) / 2
-    return 0.5 + (labels.astype(float) @ ranks).T / (inside * (n - inside))
+    return 0.5 + (labellings.astype(float) @ ranks).T / (inside * (n - inside))

@@ -26,58 +26,67 @@ SPEC = MetricSpec(
     },
 )
 CHUNK = 1024
-"""Cells made dense at a time."""
+"""Cells that are made dense at a time."""
 
 
 def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFrame:
-    """Compare X with offset + scores @ loadings.T (+ covariates), and measure scores and loadings.
+    """Measure how well the factors reconstruct X, and the terms of the objective before they are weighted.
 
     Returns
     -------
-    DataFrame with `contracts.METRIC_COLUMNS`, all about the whole run
-        ``explained_variance``: 1 - RSS / TSS over all entries, TSS around the genes' means (NaN if the method does not
-        reconstruct X). Terms of eqs. 3-6 before they are weighted, where defined: ``residual`` and ``scores_norm``
-        (means over cells of squared L2 norms), ``group_norm`` (sum of the columns' L2 norms), ``l1_outside`` (annotated
-        factors, genes outside the set), ``l1_sparse`` (sparse factors). ``n``: cells (genes for the last three).
+    DataFrame with `contracts.scores.METRIC_COLUMNS`, all about the whole run
+        ``explained_variance``: 1 - RSS / TSS over all entries, where the reconstruction is offset + scores @ loadings.T
+        (+ covariates) and TSS is around the means of the genes; NaN if the method does not reconstruct X. The terms of
+        eqs. 3-6: ``residual`` (only if the method reconstructs X) and ``scores_norm``, means over cells of squared L2
+        norms; ``group_norm``, the sum over factors of the L2 norms of their loadings; ``l1_outside``, the L1 norm of
+        the loadings outside the gene sets in annotated factors; ``l1_sparse``, the L1 norm of the loadings of sparse
+        factors. ``n``: cells (genes for the last three).
+
+    Raises
+    ------
+    ContractError
+        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     scores, loadings = np.asarray(factors.obsm["scores"], float), np.asarray(factors.varm["loadings"], float)
     kind = factors.uns["factors"]["kind"].to_numpy(str)
     if not len(kind):
         return rows("explained_variance", np.nan, n=data.n_obs)
-    residual = squared_residual(data, factors) if "offset" in factors.varm else None
     size = np.abs(loadings)
     annotated = kind == "annotated"
     outside = size[:, annotated][~factors.varm["mask"][:, annotated]]
-    return pd.concat(
-        [
-            rows("explained_variance", np.nan if residual is None else 1 - residual / _total(data.X), n=data.n_obs),
-            *([] if residual is None else [rows("residual", residual / data.n_obs, n=data.n_obs)]),
-            rows("scores_norm", (scores**2).sum() / data.n_obs, n=data.n_obs),
-            rows("group_norm", np.linalg.norm(loadings, axis=0).sum(), n=data.n_vars),
-            rows("l1_outside", outside.sum(), n=data.n_vars),
-            rows("l1_sparse", size[:, kind == "sparse"].sum(), n=data.n_vars),
-        ],
-        ignore_index=True,
-    )
+    parts = [rows("explained_variance", np.nan, n=data.n_obs)]
+    if "offset" in factors.varm:
+        residual = squared_residual(data, factors)
+        parts = [
+            rows("explained_variance", 1 - residual / _total(data.X), n=data.n_obs),
+            rows("residual", residual / data.n_obs, n=data.n_obs),
+        ]
+    parts += [
+        rows("scores_norm", (scores**2).sum() / data.n_obs, n=data.n_obs),
+        rows("group_norm", np.linalg.norm(loadings, axis=0).sum(), n=data.n_vars),
+        rows("l1_outside", outside.sum(), n=data.n_vars),
+        rows("l1_sparse", size[:, kind == "sparse"].sum(), n=data.n_vars),
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def squared_residual(data: AnnData, factors: AnnData) -> float:
-    """Sum of squares of X - offset - scores @ loadings.T - covariates; `CHUNK` cells are dense at a time."""
+    """Return the sum of squares of X - offset - scores @ loadings.T - covariates."""
     loadings = np.asarray(factors.varm["loadings"], float)
     offset = np.asarray(factors.varm["offset"], float).ravel()
     total = 0.0
     for begin in range(0, data.n_obs, CHUNK):
         cells = slice(begin, begin + CHUNK)
-        rest = data.X[cells].toarray() - offset - np.asarray(factors.obsm["scores"][cells], float) @ loadings.T
+        difference = data.X[cells].toarray() - offset - np.asarray(factors.obsm["scores"][cells], float) @ loadings.T
         if "covariates" in factors.layers:
-            rest -= factors.layers["covariates"][cells]
-        total += float(np.einsum("ij,ij->", rest, rest))
+            difference -= factors.layers["covariates"][cells]
+        total += float(np.einsum("ij,ij->", difference, difference))
     return total
 
 
 def _total(x: Any) -> float:
-    """Sum of squares of a sparse matrix around the means of its columns (NaN if nothing varies)."""
+    """Return the sum of squares of a sparse matrix around the means of its columns (NaN if nothing varies)."""
     means = np.asarray(x.mean(axis=0, dtype=float)).ravel()
     total = float((x.data.astype(float) ** 2).sum() - x.shape[0] * (means**2).sum())
     return total if total > 0 else np.nan

@@ -1,4 +1,4 @@
-"""Which factors matter most, by the paper's measure: the L2 norm of a factor's loadings."""
+"""Which factors matter most, by the measure of the paper: the L2 norm of the loadings of a factor."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ SPEC = MetricSpec(
 
 
 def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFrame:
-    """Measure and rank the factors of a run.
+    """Measure and rank the relevance of each factor.
 
     Returns
     -------
-    DataFrame with `contracts.METRIC_COLUMNS`
-        For each factor ``relevance`` (L2 norm of its loadings; 0: switched off) and ``rank`` (1 is the largest; those
-        switched off share the last rank). The label says the kind: ``kind=annotated``, ``kind=sparse``,
-        ``kind=dense``. ``n``: genes with a loading that is not zero.
+    DataFrame with `contracts.scores.METRIC_COLUMNS`
+        For each factor ``relevance``, the L2 norm of its loadings (0: switched off), and ``rank`` (1: the largest; all
+        factors that are switched off share the last rank). The label is the kind of factor: ``kind=annotated``,
+        ``kind=sparse`` or ``kind=dense``. ``n``: genes with a loading other than zero.
+
+    Raises
+    ------
+    ContractError
+        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     table = factors.uns["factors"]

@@ -1,7 +1,8 @@
-"""How well the score of one factor tells classes of cells apart (the paper's Figure 2, for every factor and label)."""
+"""How well the score of one factor separates classes of cells (the paper's Figure 2, for every factor and label)."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ SPEC = MetricSpec(
     title="Separation of cell classes by single factors",
     params={
         "folds": Param(5, "Folds of the cross-validation, stratified by class.", minimum=2),
-        "seed": Param(0, "Seed that deals the cells out to the folds.", minimum=0),
+        "seed": Param(0, "Seed for drawing the folds.", minimum=0),
     },
     measures={
         "accuracy": (0, 1, "up"),
@@ -42,120 +43,118 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
     Parameters
     ----------
     data
-        Prepared data (`contracts.check_prepared`).
+        Prepared data (`contracts.prepared.check_prepared`).
     factors
-        Factors of a run on the same cells (`contracts.check_factors`). A factor that is switched off has no loadings,
-        so its score says nothing: it counts as constant.
+        Factors of a run on the same cells (`contracts.factors.check_factors`). A factor that is switched off has no
+        loadings, so its score counts as constant.
     params
         ``folds`` and ``seed`` of the cross-validation.
 
     Returns
     -------
-    DataFrame with `contracts.METRIC_COLUMNS`
-        For each factor and label: ``accuracy`` (split ``train``, the paper's, and ``cv``: each cell predicted by a fit
-        that has not seen it; NaN where the class or its complement has fewer cells than folds) with Wilson's interval,
-        ``auroc`` of the score as it is (below 0.5: lower in the class) with DeLong's, ``coefficient`` per standard
-        deviation of the score. For each label: ``baseline``, the share of the larger of the two classes. Intervals
-        are of 95 % and take the cells as independent. For the contrast, where the data name at least two donors,
-        ``accuracy`` has a split ``donor``: the cells of each donor are predicted by a fit to all other donors, and
-        ``lower`` and ``upper`` are no interval but the donors with the lowest and the highest accuracy; cells without
-        a donor are left out, and it is NaN if all cells of a class are of one donor.
+    DataFrame with `contracts.scores.METRIC_COLUMNS`
+        For each factor and class: ``accuracy`` with Wilson's interval, ``auroc`` of the score (below 0.5: the score is
+        lower in the class) with DeLong's interval, and ``coefficient`` per standard deviation of the score. For each
+        class: ``baseline``, the accuracy of always guessing the larger side. Intervals are of 95 % and treat cells as
+        independent. Accuracy has up to three splits:
+
+        - ``train``: the fit to all cells predicts the same cells, as in the paper.
+        - ``cv``: each cell is predicted by a fit to the other folds. NaN if fewer cells than folds are in the class, or
+          fewer are outside it.
+        - ``donor``, for the contrast only, if the data have at least two donors: the cells of each donor are predicted
+          by a fit to all other donors. ``lower`` and ``upper`` are no interval, but the accuracies of the worst and the
+          best donor. Cells without a donor are left out. NaN if all cells of a class are of one donor.
+
+    Raises
+    ------
+    ContractError
+        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     scores, names = scores_of(factors), factors.uns["factors"]["name"].to_numpy(str)
-    found = [
+    tables = [
         _separate(scores[cells], names, classes, y, params["folds"], params["seed"])
         for cells, classes, y in questions(data)
     ]
-    return pd.concat([no_rows(), *found, _leave_donors_out(data, scores, names)], ignore_index=True)
+    return pd.concat([no_rows(), *tables, _leave_donors_out(data, scores, names)], ignore_index=True)
 
 
 def _separate(
-    scores: np.ndarray, names: np.ndarray, labels: list[str], y: np.ndarray, folds: int, seed: int
+    scores: np.ndarray, names: np.ndarray, classes: list[str], y: np.ndarray, folds: int, seed: int
 ) -> pd.DataFrame:
-    """All rows of one label; ``scores`` (n_cells, n_factors), ``y`` (n_classes, n_cells)."""
-    n = y.shape[1]
-    fold = _folds(y, folds, seed)
-    shape = (len(names), len(labels))
-    train, cv, coefficient = np.empty(shape), np.full(shape, np.nan), np.empty(shape)
-    area, lower, upper = np.empty(shape), np.empty(shape), np.empty(shape)
+    """Return all rows of one label; ``scores`` (n_cells, n_factors), ``y`` (n_classes, n_cells)."""
+    n, inside, fold = y.shape[1], y.sum(axis=1), _folds(y, folds, seed)
+    train, cv, area, lower, upper, coefficient = np.full((6, len(names), len(classes)), np.nan)
     for k, x in enumerate(scores.T):
         x = standardised(x)
-        intercepts, coefficients = np.atleast_2d(*_logistic.fit(x, y, fold))
-        coefficient[k] = coefficients[0]
-        train[k] = correct(x, y, intercepts[0], coefficient[k]).mean(axis=1)
-        if fold is not None:
-            cv[k] = _right_by_group(x, y, fold, intercepts[1:], coefficients[1:]).sum(axis=0) / n
+        regressions = _logistic.fit(x, y)
+        coefficient[k] = regressions[1]
+        train[k] = correct(x, y, *regressions).mean(axis=1)
         area[k], lower[k], upper[k] = _logistic.auroc(x, y)
-    cv[:, np.minimum(y.sum(axis=1), (~y).sum(axis=1)) < folds] = np.nan
-    at = {"factor": np.repeat(names, len(labels)), "label": np.tile(labels, len(names)), "n": n}
-    inside = y.sum(axis=1)
-    parts = [rows("baseline", np.maximum(inside, n - inside) / n, label=labels, n=n)]
-    for split, right in (("train", train), ("cv", cv)):
-        low, high = wilson(right, n)
-        parts.append(rows("accuracy", right.ravel(), split=split, lower=low.ravel(), upper=high.ravel(), **at))
+        if fold is not None:
+            cv[k] = _correct_by_group(x, y, fold, regressions).sum(axis=0) / n
+    cv[:, np.minimum(inside, n - inside) < folds] = np.nan
+    at = {"factor": np.repeat(names, len(classes)), "label": np.tile(classes, len(names)), "n": n}
+    parts = [rows("baseline", np.maximum(inside, n - inside) / n, label=classes, n=n)]
+    for split, share in (("train", train.ravel()), ("cv", cv.ravel())):
+        low, high = wilson(share, n)
+        parts.append(rows("accuracy", share, split=split, lower=low, upper=high, **at))
     parts.append(rows("auroc", area.ravel(), lower=lower.ravel(), upper=upper.ravel(), **at))
     parts.append(rows("coefficient", coefficient.ravel(), split="train", **at))
     return pd.concat(parts, ignore_index=True)
 
 
-def _right_by_group(
-    x: np.ndarray, y: np.ndarray, group: np.ndarray, intercepts: np.ndarray, coefficients: np.ndarray
-) -> np.ndarray:
-    """How many cells of each group a fit to the other groups puts into their class, (n_groups, n_classes).
+def _correct_by_group(x: np.ndarray, y: np.ndarray, group: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return how many cells of each group a fit to the other groups predicts correctly, (n_groups, n_classes).
 
-    NaN where there is no fit (`_logistic.fit`), whose ``intercepts`` and ``coefficients`` are (n_groups, n_classes).
+    ``group``: from 0 to n_groups - 1, shape (n_cells,). ``start``: the fit to all cells. NaN where the other groups
+    have no cells inside or outside a class.
     """
-    right = np.full(intercepts.shape, np.nan)
-    for k, (intercept, coefficient) in enumerate(zip(intercepts, coefficients, strict=True)):
-        fitted = np.isfinite(intercept)
-        own = group == k
-        found = correct(x[own], y[fitted][:, own], intercept[fitted], coefficient[fitted])
-        right[k, fitted] = found.sum(axis=1)
-    return right
+    count = np.empty((group.max() + 1, len(y)))
+    for k in range(len(count)):
+        left_out = group == k
+        regressions = _logistic.fit_without(x, y, left_out, start)
+        right = correct(x[left_out], y[:, left_out], *regressions).sum(axis=1)
+        count[k] = np.where(np.isfinite(regressions[0]), right, np.nan)
+    return count
 
 
 def _leave_donors_out(data: AnnData, scores: np.ndarray, names: np.ndarray) -> pd.DataFrame:
-    """Rows of the contrast's accuracy on donors that the fit has not seen; none without two donors."""
-    asked, donor = contrast_question(data), prepared_record(data).get("donor")
-    if asked is None or not donor:
+    """Return the rows of split ``donor``; none if there are fewer than two donors."""
+    question, donor = contrast_question(data), prepared_record(data).get("donor")
+    if question is None or not donor:
         return no_rows()
-    cells, label, y = asked
+    cells, label, y = question
     codes = data.obs[donor].cat.codes.to_numpy()[cells]
     known = codes >= 0
     cells, y = cells[known], y[None, known]
     donors, group = np.unique(codes[known], return_inverse=True)
-    if len(donors) < 2 or not (y.any() and not y.all()):
+    if len(donors) < 2 or y.all() or not y.any():
         return no_rows()
-    right = np.empty((len(names), len(donors)))
+    count = np.empty((len(names), len(donors)))
     for k, x in enumerate(scores[cells].T):
         x = standardised(x)
-        intercepts, coefficients = _logistic.fit(x, y, group)
-        right[k] = _right_by_group(x, y, group, intercepts[1:], coefficients[1:])[:, 0]
-    share = right / np.bincount(group)
+        count[k] = _correct_by_group(x, y, group, _logistic.fit(x, y))[:, 0]
+    share = count / np.bincount(group)
     at = {"factor": names, "label": label, "split": "donor", "n": len(cells)}
-    return rows("accuracy", right.sum(axis=1) / len(cells), lower=share.min(axis=1), upper=share.max(axis=1), **at)
+    return rows("accuracy", count.sum(axis=1) / len(cells), lower=share.min(axis=1), upper=share.max(axis=1), **at)
 
 
 def _folds(y: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
-    """Fold of each cell, (n_cells,), stratified by all classes of the label at once; none if no class fills the folds.
+    """Return the fold of each cell, (n_cells,), stratified by all classes of a label at once.
 
-    Dealt as by scikit-learn's ``StratifiedKFold(folds, shuffle=True, random_state=seed)``, without its import, which
-    takes longer than all regressions of a small run.
+    Classes with fewer cells than folds are one stratum. ``None`` if no stratum has as many cells as there are folds.
     """
-    strata = np.r_["0,2", ~y.any(axis=0), y].argmax(axis=0)
-    # Classes with fewer cells than folds are of no use on their own.
-    rare = np.bincount(strata) < folds
-    strata = np.where(rare[strata], len(rare), strata)
-    _, first, strata = np.unique(strata, return_index=True, return_inverse=True)
-    strata = np.argsort(np.argsort(first))[strata]  # numbered as they appear
-    if np.bincount(strata).max() < folds:
+    from sklearn.model_selection import StratifiedKFold
+
+    stratum = np.r_["0,2", ~y.any(axis=0), y].argmax(axis=0)
+    rare = np.bincount(stratum) < folds
+    stratum = np.where(rare[stratum], len(rare), stratum)
+    if np.bincount(stratum).max() < folds:
         return None
-    random = np.random.RandomState(seed)
-    ordered, fold = np.sort(strata), np.empty(len(strata), int)
-    for stratum in range(len(first)):
-        sizes = [np.count_nonzero(ordered[k::folds] == stratum) for k in range(folds)]
-        dealt = np.repeat(np.arange(folds), sizes)
-        random.shuffle(dealt)
-        fold[strata == stratum] = dealt
+    fold = np.empty(len(stratum), int)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # the stratum of rare classes may be that small
+        for k, (_, test) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=seed).split(stratum, stratum)):
+            fold[test] = k
     return fold

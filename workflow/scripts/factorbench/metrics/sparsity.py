@@ -1,4 +1,4 @@
-"""How sparse the loadings are, and how far they keep to the gene sets they were given."""
+"""How sparse the loadings are, and how closely they follow the gene sets."""
 
 from __future__ import annotations
 
@@ -32,11 +32,17 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
 
     Returns
     -------
-    DataFrame with `contracts.METRIC_COLUMNS`
-        ``active_factors`` and ``active_share`` (``n``: all factors); ``off_mask_zeros``: share of the entries outside
-        the gene sets that are exactly zero, in annotated factors that are active, ``off_mask_zeros_all`` in all
-        annotated ones (``n``: entries; NaN if there are none). For each annotated factor ``genes_added`` (outside the
-        set, not zero) and ``genes_dropped`` (inside, zero; all of them if it is switched off), ``n``: genes in the set.
+    DataFrame with `contracts.scores.METRIC_COLUMNS`
+        ``active_factors`` and ``active_share`` (``n``: all factors). ``off_mask_zeros``: share of the entries outside
+        the gene sets that are exactly zero, in active annotated factors; ``off_mask_zeros_all``: the same in all
+        annotated factors (``n``: entries; NaN if there are none). For each annotated factor, ``genes_added``: genes
+        outside the set with a loading other than zero; ``genes_dropped``: genes of the set with a loading of zero (all
+        genes if the factor is switched off) (``n``: genes in the set).
+
+    Raises
+    ------
+    ContractError
+        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     table = factors.uns["factors"]
@@ -46,12 +52,10 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
     parts = [
         rows("active_factors", active.sum(), n=len(active)),
         rows("active_share", active.mean() if len(active) else np.nan, n=len(active)),
-        *(
-            rows(name, 1 - used[:, chosen][outside].mean() if outside.any() else np.nan, n=outside.sum())
-            for name, chosen in (("off_mask_zeros", annotated & active), ("off_mask_zeros_all", annotated))
-            for outside in (~mask[:, chosen],)
-        ),
     ]
+    for name, columns in (("off_mask_zeros", annotated & active), ("off_mask_zeros_all", annotated)):
+        outside = used[:, columns][~mask[:, columns]]
+        parts.append(rows(name, 1 - outside.mean() if len(outside) else np.nan, n=len(outside)))
     if annotated.any():
         mask, used = mask[:, annotated], used[:, annotated]
         at = {"factor": table["name"].to_numpy(str)[annotated], "n": mask.sum(axis=0)}
