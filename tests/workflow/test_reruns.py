@@ -85,31 +85,30 @@ def test_a_method_that_is_added_is_asked_whether_it_can_fit_and_repeats_no_other
 
 
 @pytest.mark.parametrize(
-    ("path", "old", "new", "rules"),
+    ("path", "first", "not_before"),
     [
-        # the sign rule is in no method's own file, and decides what every run writes
-        ("contracts/factors.py", "total < 0, -1, 1", "total < 0, 1, -1", {"fit", "score", "report"}),
-        ("runs/execute.py", "np.random.seed(seed)", "np.random.seed(seed + 1)", {"fit"}),
-        ("methods/pca.py", '"arpack"', '"full"', {"check", "fit"}),
-        ("metrics/separation.py", "shuffle=True", "shuffle=False", {"score", "score_seeds"}),
-        ("data/symbols.py", "keep=False", "keep='first'", {"prepare"}),
-        ("results/comparison.py", ".max()", ".min()", {"compare"}),
-        ("reporting/claims/tests.py", "area - 0.5", "area - 0.4", {"test_claims"}),
-        ("reporting/facts.py", "head(10)", "head(11)", {"report"}),
+        ("contracts/factors.py", "fit", "prepare"),  # the sign rule: in no method's own file, and in every result
+        ("runs/execute.py", "fit", "prepare"),
+        ("metrics/separation.py", "score", "fit"),
+        ("data/symbols.py", "prepare", "read"),
+        ("results/comparison.py", "compare", "score"),
+        ("reporting/claims/tests.py", "test_claims", "collect"),
+        ("reporting/facts.py", "report", "draw"),
     ],
 )
-def test_changed_code_repeats_what_follows_from_it(finished, path, old, new, rules):
-    text = (finished.folder / PACKAGE / path).read_text()
-    if old not in text:  # any number or name will do; the file decides, not the line
-        old, new = next(line for line in text.splitlines() if line.startswith("from ") and "__future__" not in line), ""
-        new = old + "\nCHANGED = 1"
-    with changed(finished, f"{PACKAGE}/{path}", old, new):
+def test_changed_code_repeats_what_follows_from_it(finished, path, first, not_before):
+    with changed(finished, f"{PACKAGE}/{path}", "from __future__ import annotations\n", FUTURE):
         jobs = planned(finished)
-    assert rules <= set(jobs), jobs
-    if "fit" not in rules:
-        assert "fit" not in jobs
-    if path == "methods/pca.py":
-        assert jobs["fit"] == 1
+    assert {first, "report", "manifest"} <= set(jobs), jobs
+    assert not_before not in jobs
+
+
+FUTURE = "from __future__ import annotations\nCHANGED = True\n"
+
+
+def test_a_changed_method_repeats_its_own_runs_only(finished):
+    with changed(finished, f"{PACKAGE}/methods/pca.py", "from __future__ import annotations\n", FUTURE):
+        assert planned(finished)["fit"] == 1
 
 
 def test_comments_docstrings_and_touched_files_repeat_nothing(finished):
