@@ -1,4 +1,4 @@
-"""Held-out cells: from a run that has not seen them to what their scores are worth."""
+"""Scores of held-out cells, against scikit-learn and a run that was fitted on these cells."""
 
 import numpy as np
 import pandas as pd
@@ -23,18 +23,18 @@ def data():
     return data
 
 
-def run(data, folder, seed, **options):
-    return toy.written(toy.factors(data, seed, **options), data, folder / f"{seed}.h5ad")
-
-
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
-    """A run in which C is off, and one in which C and dense_1 are; scores of held-out cells spread more than others."""
-    folder = tmp_path_factory.mktemp("runs")
-    found = run(data, folder, 0, off=["C"]), run(data, folder, 1, off=["C", "dense_1"])
-    for factors in found:
-        factors.obsm["scores"][data.obs["held_out"].to_numpy()] *= 30
-    return found
+    """A run in which C is off, and one in which C and dense_1 are off.
+
+    Scores of held-out cells are 30 times as large, so that standardising by all cells would be noticed.
+    """
+    both = []
+    for seed, off in enumerate((["C"], ["C", "dense_1"])):
+        path = tmp_path_factory.mktemp("run") / "factors.h5ad"
+        both.append(toy.written(toy.factors(data, seed, off=off), data, path))
+        both[-1].obsm["scores"][data.obs["held_out"].to_numpy()] *= 30
+    return both
 
 
 def at(table, **where):
@@ -69,13 +69,13 @@ def test_projection_equals_scikit_learn(data, runs, label):
             assert area == pytest.approx(roc_auc_score(y[part], x[part].ravel()), abs=1e-12)
         x = column(other, name)
         expected = MODEL.fit(x[~held], y[~held]).score(x[held], y[held])
-        found = at(table, metric="projected_accuracy", factor=name, label=label, split="saw_them")
-        assert found["value"] == pytest.approx(expected)
+        row = at(table, metric="projected_accuracy", factor=name, label=label, split="saw_them")
+        assert row["value"] == pytest.approx(expected)
     larger = max(y[held].mean(), 1 - y[held].mean())
     assert at(table, metric="projected_baseline", label=label, split="held_out")["value"] == pytest.approx(larger)
 
 
-def test_scores_are_held_against_those_of_a_model_that_saw_the_cells(data, runs):
+def test_scores_are_correlated_with_those_of_a_run_on_all_cells(data, runs):
     factors, other = runs
     table = projection.score(data, factors, {}, other).query("metric == 'score_correlation'")
     held = data.obs["held_out"].to_numpy()
@@ -87,22 +87,21 @@ def test_scores_are_held_against_those_of_a_model_that_saw_the_cells(data, runs)
         assert np.isnan(at(table, factor="C", split=split)["value"])  # off in both
 
 
-def test_cells_of_the_other_run_are_found_by_name(data, runs):
+def test_cells_of_the_other_run_are_matched_by_name(data, runs):
     factors, other = runs
     expected = projection.score(data, factors, {}, other)
-    turned = other[::-1].copy()
-    pd.testing.assert_frame_equal(projection.score(data, factors, {}, turned), expected)
+    pd.testing.assert_frame_equal(projection.score(data, factors, {}, other[::-1].copy()), expected)
     with pytest.raises(ContractError, match="10 of these cells"):
         projection.score(data, factors, {}, other[10:].copy())
 
 
-def test_without_held_out_cells_there_is_nothing_to_say(data, runs):
-    seen = data.copy()
-    del seen.obs["held_out"]
-    assert projection.score(seen, runs[0], {}).empty
+def test_without_held_out_cells_there_are_no_rows(data, runs):
+    all_seen = data.copy()
+    del all_seen.obs["held_out"]
+    assert projection.score(all_seen, runs[0], {}).empty
 
 
-def test_without_a_run_that_saw_the_cells_nothing_is_compared(data, runs, tmp_path):
+def test_without_a_run_on_all_cells_nothing_is_compared(data, runs, tmp_path):
     without = projection.score(data, runs[0], {})
     assert len(without)
     assert not without["split"].eq("saw_them").any()
@@ -112,8 +111,8 @@ def test_without_a_run_that_saw_the_cells_nothing_is_compared(data, runs, tmp_pa
     pd.testing.assert_frame_equal(projection.score(data, runs[0], {}, empty), without)
 
 
-def test_a_class_that_was_not_seen_cannot_be_learnt(data, runs):
-    """All NK cells are held out, and some others."""
+def test_a_class_without_seen_cells_has_missing_values(data, runs):
+    """All NK cells are held out, and some other cells."""
     other = data.copy()
     other.obs["held_out"] |= (other.obs["cell_type"] == "NK").to_numpy()
     table = projection.score(other, runs[0], {}, runs[1])
@@ -125,7 +124,7 @@ def test_a_class_that_was_not_seen_cannot_be_learnt(data, runs):
 
 
 def test_held_out_cells_of_one_class_have_accuracies_and_no_auroc(data, runs):
-    """All NK cells are held out, and nothing else: none of them is a B cell."""
+    """Exactly the NK cells are held out, so no held-out cell is a B cell."""
     other = data.copy()
     other.obs["held_out"] = (other.obs["cell_type"] == "NK").to_numpy()
     table = projection.score(other, runs[0], {})
