@@ -1,11 +1,13 @@
-"""Where files come from, with Snakemake around it: asked for before all else, checked, and pinned when first read."""
+"""Where files come from, with Snakemake around it: sources are checked first, files are pinned when they are read."""
 
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 
-from tests.workflow.conftest import local
+from tests.workflow.conftest import clean_environment, local
 
 
 def errors(printed):
@@ -13,20 +15,21 @@ def errors(printed):
 
 
 def unknown(name, *sources):
+    """A file without a hash in the config."""
     return {"name": name, "sources": list(sources)}
 
 
 @pytest.fixture
 def dead():
-    """An address at which connections are refused."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{free.getsockname()[1]}"
+    """An address that refuses connections."""
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{port.getsockname()[1]}"
 
 
 @pytest.fixture
 def two(bench, dead):
-    """Two datasets of which no file can be had: one a single file, one two members of an archive."""
+    """Two datasets without a source that works: a single file, and a member of an archive."""
     planted = bench.config["datasets"]["planted"]
     planted["files"] = {"counts": {**local(bench.folder / "planted.h5ad"), "sources": ["/nowhere/planted.h5ad"]}}
     other = {**planted, "files": {"counts": unknown("other.h5ad", {"url": f"{dead}/RAW.tar", "member": "other"})}}
@@ -37,67 +40,73 @@ def two(bench, dead):
     return bench
 
 
-def test_all_missing_sources_are_named_and_nothing_is_fetched_or_trained(two, dead):
+def test_all_missing_files_are_reported_before_anything_is_downloaded_or_trained(two, dead):
     printed = two.snakemake(check=False)
     first, second = errors(printed)
-    assert first.startswith("error: planted: planted.h5ad: /nowhere/planted.h5ad is not there; put the file into ")
+    assert first.startswith("error: planted: planted.h5ad: /nowhere/planted.h5ad is not there; put ")
     assert second.startswith(f"error: other: other.h5ad: {dead}/RAW.tar does not answer (Connection")
     assert "Traceback" not in printed
     assert two.files() == set()
 
 
-def test_mirror_mends_it(two):
+def test_a_file_from_a_mirror_is_pinned_and_refused_when_it_changes(two):
     mirror = two.folder / "mirror"
     for group in ("planted", "other"):
         (mirror / group).mkdir(parents=True)
         shutil.copy(two.folder / "planted.h5ad", mirror / group / f"{group}.h5ad")
     two.config["mirrors"] = [str(mirror)]
     two.write_config(two.config)
+    committed, pins = two.folder / "checksums.tsv", two.folder / "resources/checksums.tsv"
+    before = committed.read_text()
     targets = ["resources/planted/planted.h5ad", "resources/other/other.h5ad", "results/data/other/raw.h5ad"]
     printed = two.snakemake(*targets)
     assert errors(printed) == []
     assert set(targets) < two.files()
-    (pinned,) = (line for line in printed.splitlines() if line.startswith("pinned "))
+    (line,) = (line for line in printed.splitlines() if line.startswith("pinned "))
     sha256 = two.config["datasets"]["planted"]["files"]["counts"]["sha256"]
-    assert pinned == f"pinned other/other.h5ad: sha256 {sha256} from a mirror; commit checksums.tsv"
-    rows = [line.split("\t") for line in (two.folder / "checksums.tsv").read_text().splitlines()]
+    assert line == f"pinned other/other.h5ad: sha256 {sha256} from a mirror (in resources/checksums.tsv)"
     size = (two.folder / "planted.h5ad").stat().st_size
-    assert ["other", "other.h5ad", sha256, str(size), "a mirror"] in rows
-    assert not [row for row in rows if row[0] == "planted"]  # its hash is in the config
+    (pin,) = pins.read_text().splitlines()[2:]  # the hash of the other file is in the config
+    assert pin.split("\t") == ["other", "other.h5ad", sha256, str(size), "a mirror"]
+    assert committed.read_text() == before
+    assert "Nothing to be done" in two.snakemake("-n", *targets)
 
-    again = two.snakemake("-n", *targets)
-    assert "Nothing to be done" in again  # a pin is no reason to do anything again
-
-    for path in (two.folder / "resources/other/other.h5ad", mirror / "other" / "other.h5ad"):
-        path.write_bytes(path.read_bytes()[:-1000])
-    (two.folder / "results/data/other/raw.h5ad").unlink()
+    raw, path = two.folder / "results/data/other/raw.h5ad", two.folder / "resources/other/other.h5ad"
+    for file in (path, mirror / "other" / "other.h5ad"):
+        file.write_bytes(file.read_bytes()[:-1000])
+    raw.unlink()
     (line,) = errors(two.snakemake(*targets, check=False))
-    for part in ("resources/other/other.h5ad", f"sha256 pinned {sha256}", "checksums.tsv", "fetched again"):
+    for part in ("resources/other/other.h5ad: wrong file", sha256, "delete its line in resources/checksums.tsv"):
         assert part in line
-    (two.folder / "resources/other/other.h5ad").unlink()
+
+    environment = clean_environment() | {"PYTHONPATH": "workflow/scripts"}
+    command = [sys.executable, "-m", "factorbench.data.checksums"]  # make pin
+    subprocess.run(command, cwd=two.folder, env=environment, check=True)
+    assert committed.read_text() == before + pin + "\n"
+    path.unlink()
     (line,) = errors(two.snakemake(*targets, check=False))
-    for part in ("other/other.h5ad", f"sha256 pinned {sha256}", "delete its line in checksums.tsv"):
+    for part in ("other/other.h5ad: no source has it", sha256, f"delete its line in {committed}"):
         assert part in line
-    assert not (two.folder / "resources/other/other.h5ad").exists()
+    assert not path.exists()
 
 
-@pytest.mark.parametrize("trouble", ["wrong shape", "not readable"])
-def test_what_was_not_read_well_is_not_pinned(bench, trouble):
+def test_files_that_were_not_read_completely_are_not_pinned(bench):
+    (bench.folder / "broken.h5ad").write_bytes(b"\x89HDF\r\n\x1a\n and no more")
     planted = bench.config["datasets"]["planted"]
-    planted["files"] = {"counts": unknown("planted.h5ad", str(bench.folder / "planted.h5ad"))}
-    planted["expect"] = {"cells": 999 if trouble == "wrong shape" else 300}
-    if trouble == "not readable":
-        (bench.folder / "planted.h5ad").write_bytes(b"\x89HDF\r\n\x1a\n and no more")
+    for name, expect in {"planted": {"cells": 999}, "broken": {}}.items():
+        files = {"counts": unknown(f"{name}.h5ad", str(bench.folder / f"{name}.h5ad"))}
+        bench.config["datasets"][name] = {**planted, "files": files, "expect": expect}
     bench.write_config(bench.config)
-    before = (bench.folder / "checksums.tsv").read_text()
-    (line,) = errors(bench.snakemake("results/data/planted/raw.h5ad", check=False))
-    words = ["expected 999 cells, found 300"] if trouble == "wrong shape" else ["not a whole h5ad file"]
-    assert all(word in line for word in [*words, "planted", "fetched again"])
-    assert (bench.folder / "checksums.tsv").read_text() == before
-    assert not bench.result("data/planted/raw.h5ad").exists()
+    targets = [f"results/data/{name}/raw.h5ad" for name in ("planted", "broken")]
+    lines = sorted(errors(bench.snakemake("--keep-going", *targets, check=False)))
+    assert len(lines) == 2
+    assert all(part in lines[0] for part in ("datasets.planted.expect", "999 cells, not 300", "delete"))
+    assert all(part in lines[1] for part in ("broken.h5ad", "cannot be read", "delete"))
+    assert not (bench.folder / "resources/checksums.tsv").exists()
+    assert not any(bench.result(f"data/{name}/raw.h5ad").exists() for name in ("planted", "broken"))
 
 
-def test_file_of_no_planned_run_can_be_fetched_by_name(bench):
+def test_a_file_that_no_run_needs_can_be_downloaded_by_its_name(bench):
     extra = bench.folder / "extra.h5ad"
     shutil.copy(bench.folder / "planted.h5ad", extra)
     bench.config["datasets"]["extra"] = {"from": "planted", "files": {"counts": local(extra)}}
@@ -106,11 +115,11 @@ def test_file_of_no_planned_run_can_be_fetched_by_name(bench):
     assert (bench.folder / "resources/planted/extra.h5ad").exists()
 
 
-def test_a_dataset_added_later_is_asked_for_too(two, dead):
+def test_the_sources_of_a_dataset_added_later_are_checked_too(two, dead):
     two.config["runs"] = [{"datasets": ["planted"], "methods": ["gene_set_mean"]}]
     two.config["datasets"]["planted"]["files"]["counts"]["sources"] = [str(two.folder / "planted.h5ad")]
     two.write_config(two.config)
-    two.snakemake("results/data/planted/raw.h5ad")
+    two.snakemake("resources/planted/planted.h5ad")
     two.config["runs"].append({"datasets": ["other"], "methods": ["gene_set_mean"]})
     two.write_config(two.config)
     (line,) = errors(two.snakemake(check=False))
