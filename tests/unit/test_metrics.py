@@ -24,7 +24,7 @@ from tests.planted import scored
 from tests.unit import metric_fixtures as toy
 
 PARAMS = {"folds": 5, "seed": 0}
-MODEL = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=1000))
+MODEL = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, solver="newton-cholesky"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.unit import metric_fixtures as toy
 
-MODEL = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=1000))
+MODEL = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, solver="newton-cholesky"))
 
 
 @pytest.fixture(scope="module")
