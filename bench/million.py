@@ -1,8 +1,8 @@
-"""From simulated cells on disk to a trained autoencoder, a million of them and more: seconds and memory of each step.
+"""Measure time and memory from simulated cells on disk to a trained autoencoder, with a million cells and more.
 
-``python -m bench.million FOLDER --cells 15625 ... 1000000``, as ``make million`` does: cells are drawn, written and
-prepared without being in memory at once, then the autoencoder is trained on them from disk and, to compare, in memory
-as one dense matrix. Every step runs in a process of its own.
+``make million`` runs ``python -m bench.million FOLDER --cells 15625 ... 1000000``. Cells are drawn, written and
+prepared in blocks. The autoencoder is then trained on them from disk and, for comparison, in memory as one dense
+matrix. Every step runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from factorbench.runs.machine import peak_memory_mb
 
 NAME = "million"
 OPTIONS = {"n_genes": 1_500, "n_sets": 100, "set_size": 35, "n_types": 8, "n_active": 40, "depth": 330.0}
-"""Of the reader. About 1,050 genes and all sets are kept, 9 % of their values are not zero: as in the Kang data."""
-SETTINGS = {
+"""Options of the reader. They give about 1,050 genes in 100 sets, with 9 % of values not zero, as in the Kang data."""
+ENTRY = {
     "labels": {"condition": "condition", "cell_type": "cell_type"},
     "contrast": {"label": "condition", "positive": "stimulated"},
     "n_top_genes": 1_150,
@@ -35,11 +35,11 @@ SETTINGS = {
     "min_genes": 13,
     "missing": [],
 }
-"""Of the preparation, where they are not the config's defaults."""
+"""Entry of the dataset, where it differs from the config's defaults."""
 
 
 class Step(NamedTuple):
-    """What a step gave, the seconds it took, and the peak memory of its process in MiB, libraries included."""
+    """What a step returned, its seconds, and the peak memory of its process in MiB, libraries included."""
 
     value: Any
     seconds: float
@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 def measure(function: Callable[..., Any], *args: Any) -> Step:
-    """Call a function in a process of its own."""
+    """Call a function in a process of its own and measure it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_measured, function, *args).result()
 
@@ -66,14 +66,14 @@ def simulate(n_cells: int, path: Path) -> None:
 
 
 def prepare(n_cells: int, raw: Path, path: Path) -> tuple[int, int, int, float]:
-    """Prepare what `simulate` wrote; how many cells, genes and sets are left, and the share of values not zero."""
+    """Prepare the cells of `simulate`; return the numbers of cells, genes and sets left and the share of values > 0."""
     from factorbench.data.preparation import prepare_blocks
 
     sets = registry.load("reader", "simulated").gene_sets(options(n_cells))
     rules = schema.read("config")
-    settings = schema.fill(dict(SETTINGS), rules["$defs"]["dataset"], rules)
+    entry = schema.fill(dict(ENTRY), rules["$defs"]["dataset"], rules)
     with on_disk(raw) as data:
-        write_prepared(path, prepare_blocks(data, [sets], settings, NAME))
+        write_prepared(path, prepare_blocks(data, [sets], entry, NAME))
     with on_disk(path) as data:
         n_values = data.X.group["data"].shape[0]
         return (*data.shape, data.varm["mask"].shape[1], n_values / (data.n_obs * data.n_vars))
@@ -84,7 +84,7 @@ def options(n_cells: int) -> dict[str, Any]:
 
 
 def make_data(n_cells: int, folder: Path) -> dict[str, Step]:
-    """``raw.h5ad`` and ``prepared.h5ad`` in ``folder``: the steps by name."""
+    """Make ``raw.h5ad`` and ``prepared.h5ad`` in ``folder``; return the steps by name."""
     folder.mkdir(parents=True, exist_ok=True)
     raw, prepared = folder / "raw.h5ad", folder / "prepared.h5ad"
     return {
@@ -94,7 +94,7 @@ def make_data(n_cells: int, folder: Path) -> dict[str, Step]:
 
 
 def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[str, float]:
-    """Train the default recipe; seconds of ``fit``, cells a second in training, and eq. 3 on all cells afterwards."""
+    """Train the default recipe; return seconds of ``fit``, cells per second in training, and eq. 3 on all cells."""
     import torch
     from factorbench.model import InterpretableAutoencoder
 
@@ -106,17 +106,17 @@ def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[st
         model.fit(data)
         seconds = time.perf_counter() - began
         training = float(model.history["seconds"].iloc[-1])
-        found = model.objective(stored)
+        terms = model.objective(stored)
         return {
             "fit_seconds": seconds,
             "cells_per_second": epochs * stored.n_obs / training,
-            "objective": found["objective"],
-            "reconstruction": found["reconstruction"],
+            "objective": terms["objective"],
+            "reconstruction": terms["reconstruction"],
         }
 
 
 def in_memory(stored: Any) -> Any:
-    """Prepared data with ``X`` as one dense matrix, which training takes as it is."""
+    """Return prepared data with ``X`` as one dense matrix in memory."""
     import anndata
 
     X = np.empty(stored.shape, np.float32)
@@ -126,7 +126,7 @@ def in_memory(stored: Any) -> Any:
 
 
 def measurements(n_cells: int, folder: Path, epochs: int, threads: int, memory: bool) -> list[dict[str, Any]]:
-    """Everything that is measured at one size, one row a step."""
+    """Measure all steps at one number of cells; return one row per step."""
     steps = make_data(n_cells, folder)
     prepared = folder / "prepared.h5ad"
     steps["train from disk"] = measure(train, prepared, True, epochs, threads)
@@ -135,27 +135,26 @@ def measurements(n_cells: int, folder: Path, epochs: int, threads: int, memory: 
     kept, n_genes, n_sets, density = steps["prepare"].value
     rows = []
     for name, step in steps.items():
-        found = step.value if isinstance(step.value, dict) else {}
+        more = step.value if isinstance(step.value, dict) else {}
         size = {"cells": kept, "genes": n_genes, "sets": n_sets, "density": density}
-        seconds = found.pop("fit_seconds", step.seconds)
-        rows.append({"step": name, **size, "seconds": seconds, "peak_mb": step.peak_mb, **found})
+        seconds = more.pop("fit_seconds", step.seconds)
+        rows.append({"step": name, **size, "seconds": seconds, "peak_mb": step.peak_mb, **more})
     return rows
 
 
 def exponent(cells: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of log(values) by log(cells): 1 where they grow in proportion."""
+    """Return the slope of log(values) over log(cells): 1 if they grow in proportion."""
     return float(np.polyfit(np.log(cells), np.log(values), 1)[0])
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Seconds and peak memory of each step against the number of cells."""
-    import matplotlib.pyplot as plt
-    from factorbench.reporting.plots import style
+    """Plot seconds and peak memory of each step over the number of cells."""
+    from factorbench.reporting.plots import _style
 
-    style.apply()
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure = _style.new_figure(9, 3.6, layout="constrained")
+    panels = figure.subplots(1, 2)
     for axes, column, label in zip(panels, ("seconds", "peak_mb"), ("Seconds", "Peak memory (GiB)"), strict=True):
-        for colour, (step, rows) in zip(style.OKABE_ITO, table.groupby("step", sort=False), strict=False):
+        for colour, (step, rows) in zip(_style.OKABE_ITO, table.groupby("step", sort=False), strict=False):
             values = rows[column] / (1024 if column == "peak_mb" else 1)
             axes.plot(rows["cells"], values, "o-", color=colour, ms=4, lw=1.2, label=step)
         axes.set_xlabel("Cells")
@@ -170,11 +169,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="for the data (2 GB a million cells), the table and the figure")
+    parser.add_argument("folder", type=Path, help="for the data (2 GB per million cells), the table and the figure")
     parser.add_argument("--cells", type=int, nargs="+", default=[15_625, 31_250, 62_500, 125_000, 250_000, 1_000_000])
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=multiprocessing.cpu_count())
-    parser.add_argument("--disk-only", action="store_true", help="do not train in memory too")
+    parser.add_argument("--disk-only", action="store_true", help="do not train in memory")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for n_cells in given.cells:

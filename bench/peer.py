@@ -1,8 +1,8 @@
-"""The authors' own training, ``intercode==0.0.7``, watched from outside: how far it is after each epoch, and when.
+"""Time the authors' own training, ``intercode==0.0.7`` (Rybakov et al. 2020), and keep a snapshot of every epoch.
 
-Rybakov et al. 2020. Their trainer and their network run as published, with the settings of their Kang notebook. The
-trainer tells the network when the steps of an epoch begin (``train()``) and when they are over (``eval()``): there the
-clock is started and stopped, so that neither our snapshots nor their evaluation of all cells after each epoch count.
+Their trainer and their network run as published, with the parameters of their Kang notebook. The trainer calls
+``train()`` of the network before the steps of an epoch and ``eval()`` after them. The clock starts and stops there, so
+it includes neither our snapshots nor their evaluation of all cells after each epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LAMBDAS = {"lambda0": 0.1, "lambda1": 0.93, "lambda2": 0.43, "lambda3": 0.57}
 
 
 class WatchedAutoencoder(AutoencoderLinearDecoder):
-    """The authors' network; ``seconds`` and ``snapshots`` of `Trace` are filled while it is trained."""
+    """The authors' network; training it fills ``seconds`` and ``snapshots`` (`Trace`)."""
 
     def __init__(self, n_genes: int, n_sets: int) -> None:
         super().__init__(n_genes, n_sets, mid_layers_size=HIDDEN[0], dropout_rate=DROPOUT)
@@ -41,7 +41,7 @@ class WatchedAutoencoder(AutoencoderLinearDecoder):
         self.snapshots: list[dict[str, Tensor]] = []
 
     def train(self, mode: bool = True) -> WatchedAutoencoder:
-        """Switch between training and evaluation, and the clock with it."""
+        """Switch between training and evaluation; start or stop the clock."""
         if self.training and not mode:
             epoch = time.perf_counter() - self._started
             self.seconds.append(epoch + (self.seconds[-1] if self.seconds else 0))
@@ -54,7 +54,7 @@ class WatchedAutoencoder(AutoencoderLinearDecoder):
 
 @dataclass
 class Trace:
-    """A training of the authors' network, epoch by epoch.
+    """What was recorded while the authors' network was trained.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Trace:
     network: AutoencoderLinearDecoder
 
     def scores(self, data: AnnData, epoch: int = -1) -> np.ndarray:
-        """Scores of cells in evaluation mode after an epoch (counted from 0; by default the last), cells x factors."""
+        """Return scores in evaluation mode after an epoch (from 0; by default the last), cells x factors."""
         encoder = {
             name.removeprefix("encoder."): value
             for name, value in self.snapshots[epoch].items()
@@ -85,21 +85,21 @@ class Trace:
             return torch.func.functional_call(self.network.encoder, encoder, (expression,)).numpy()
 
     def loadings(self, epoch: int = -1) -> np.ndarray:
-        """W after an epoch (counted from 0; by default the last), genes x factors."""
+        """Return W after an epoch (from 0; by default the last), genes x factors."""
         return self.snapshots[epoch]["decoder.weight_dict.annotated"].numpy()
 
 
 def train_peer(data: AnnData, seed: int, epochs: int = 30, threads: int = 2) -> Trace:
-    """Train the authors' autoencoder with their settings.
+    """Train the authors' autoencoder with their parameters.
 
     Parameters
     ----------
     data
-        Prepared data (`contracts.read_prepared`); its columns are centred here, before the clock starts.
+        Prepared data (`contracts.prepared.read_prepared`). Genes are centred before the clock starts.
     seed
-        Of the initial weights, the dropout and the order of cells; sets torch's and numpy's global generators.
+        Seed of torch's and numpy's global generators: initial weights, dropout, order of cells.
     threads
-        Of torch.
+        Threads of torch.
 
     Raises
     ------
@@ -108,15 +108,15 @@ def train_peer(data: AnnData, seed: int, epochs: int = 30, threads: int = 2) -> 
     """
     if data.n_obs % BATCH_SIZE == 1:
         raise UserError(
-            f"bench: {data.n_obs} cells in batches of {BATCH_SIZE} leave a last one of a single cell, on which "
-            f"intercode fails; give it data with a cell more or less"
+            f"bench: with {data.n_obs} cells in batches of {BATCH_SIZE}, the last batch is a single cell, on which "
+            f"intercode fails; use data with one cell more or less"
         )
     from anndata import AnnData
 
     expression = dense_matrix(data.X)
     mean = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
     mask = np.asarray(data.varm["mask"])
-    # Their trainer takes lambdas as thresholds of a step, as their class Intercode hands them over.
+    # Their trainer expects thresholds of a step, as their class Intercode computes them, not lambdas.
     thresholds = {name: LAMBDAS[name] * LEARNING_RATE for name in ("lambda1", "lambda2", "lambda3")}
     centred = AnnData(expression - mean, varm={"I": mask.astype(np.int32)})
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices of the shapes that training needs: the limit that training is held to."""
+"""Measure how fast this machine multiplies matrices of the shapes that training needs: the limit for training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 REPETITIONS = 9
 SECONDS = 0.02
-"""What a repetition takes at least: many products, so that the clock and a switch of tasks weigh little."""
+"""Shortest duration of a repetition. It contains many products, so that reading the clock hardly matters."""
 
 
 class Product(NamedTuple):
-    """A product of matrices, (rows x inner) times (inner x columns), and which of the two lie transposed in memory."""
+    """A product of matrices, (rows x inner) times (inner x columns); each may be stored transposed in memory."""
 
     name: str
     rows: int
@@ -29,12 +29,12 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """A multiplication and an addition for each of rows x inner x columns."""
+        """Number of operations: rows x inner x columns multiplications and as many additions."""
         return 2 * self.rows * self.inner * self.columns
 
 
 def step_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> list[Product]:
-    """The products of one training step, laid out in memory as torch's linear layers have them.
+    """Return the products of one training step, with the memory layout of torch's linear layers.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def step_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: 
     -------
     list of Product
         For each layer of the encoder and for the decoder, from a inputs to b outputs with weights stored b x a:
-        forward (B, a) x (a, b); the weights' gradient (b, B) x (B, a); the inputs' gradient (B, b) x (b, a), which the
-        first layer does not need.
+        forward (B, a) x (a, b); gradient of the weights (b, B) x (B, a); except in the first layer, gradient of the
+        inputs (B, b) x (b, a).
     """
     products = []
     for layer, (inputs, outputs) in enumerate(pairwise([n_genes, *hidden, n_factors, n_genes])):
@@ -61,11 +61,10 @@ def step_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: 
 
 
 def alternating_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> list[Product]:
-    """The products of one alternating step (`factorbench.model.training.Alternating`), as `step_products` has them.
+    """Return the products of one alternating step (`factorbench.model.training.Alternating`); see `step_products`.
 
-    Those of the encoder; and with W genes x factors, scores Z and cells Y: W'W, Y W, Z W'W and its gradient, and the
-    last three, of a step that moves W, Z'Z, Y'Z and W Z'Z; instead of the decoder's three products of the size of the
-    data.
+    They are the products of the encoder and, with W (genes x factors), scores Z and cells Y: W'W, Y W, Z W'W and its
+    gradient. The last three, Z'Z, Y'Z and W Z'Z, occur only in steps that change W.
     """
     B, G, K = n_cells, n_genes, n_factors
     encoder = [p for p in step_products(B, G, hidden, K) if not p.name.startswith(f"{K} to {G},")]
@@ -82,7 +81,7 @@ def alternating_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_fa
 
 
 def step_flops(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> int:
-    """Floating-point operations of the products of one training step (all else is of lower order).
+    """Return the floating-point operations of the products of one training step. All others are of lower order.
 
     With layers from a_i to b_i, i = 0 ... L, the decoder last: 2 B (3 sum_i a_i b_i - a_0 b_0). For the authors'
     network, G genes to H to H to K factors to G genes: 2 B (2 G H + 3 H^2 + 3 H K + 3 K G).
@@ -91,25 +90,25 @@ def step_flops(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int
 
 
 def matrix_rates(products: Sequence[Product], threads: int, dtype: torch.dtype) -> dict[Product, float]:
-    """Rate of each product by itself, its matrices in the cache as far as they fit.
+    """Return the rate of each product alone, with its matrices in the cache as far as they fit.
 
     Returns
     -------
     dict
-        Product -> floating-point operations a second, the median of `REPETITIONS`.
+        Product -> floating-point operations per second, the median of `REPETITIONS`.
     """
     with torch_threads(threads), torch.inference_mode():
         return {product: product.flops / statistics.median(_seconds(product, dtype)) for product in products}
 
 
 def seconds_at(rates: dict[Product, float], products: Iterable[Product]) -> float:
-    """What the products take one after another, each at its own rate of `matrix_rates`."""
+    """Return the seconds that the products take one after another, each at its rate (`matrix_rates`)."""
     return sum(product.flops / rates[product] for product in products)
 
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Torch with so many threads; afterwards as many as before."""
+    """Set the number of torch's threads for the ``with`` block; restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -119,7 +118,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def _seconds(product: Product, dtype: torch.dtype) -> list[float]:
-    """Seconds of one product, repeatedly."""
+    """Return the seconds of one product, measured `REPETITIONS` times."""
     left = _matrix(product.rows, product.inner, product.left_transposed, dtype)
     right = _matrix(product.inner, product.columns, product.right_transposed, dtype)
     out = torch.empty(product.rows, product.columns, dtype=dtype)
@@ -130,7 +129,7 @@ def _seconds(product: Product, dtype: torch.dtype) -> list[float]:
             torch.mm(left, right, out=out)
         return time.perf_counter() - start
 
-    timed(1)  # the first one chooses a kernel and starts the threads
+    timed(1)  # the first call chooses a kernel and starts the threads
     times = 1
     while timed(times) < SECONDS:
         times *= 2

@@ -1,7 +1,7 @@
-"""Our autoencoder and its authors' own code on the same cells: time to objective, quality, share of the machine's rate.
+"""Compare our autoencoder with its authors' own code on the same cells: time, quality, share of the machine's rate.
 
-``python -m bench.run KANG_PREPARED KANG_NEW_CELLS_PREPARED``, as ``make bench`` does. Both sides are trained in turn,
-with the same threads, in one process; everything is evaluated afterwards, outside any clock.
+``make bench`` runs ``python -m bench.run KANG_PREPARED KANG_NEW_CELLS_PREPARED``. Both are trained in turn, with the
+same threads, in one process. Everything is evaluated afterwards, when no clock runs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from factorbench import contracts
-from factorbench.contracts import UserError
-from factorbench.metrics import _logistic
+from factorbench.contracts.prepared import prepared_record, read_prepared, seen_cells
 from factorbench.model import InterpretableAutoencoder
 from factorbench.model.cells import batch_sizes, dense_matrix
 from factorbench.model.objective import objective, smooth_terms
 from factorbench.model.prox import l1_weights
 from factorbench.model.training import n_epochs, n_held
+from sklearn.linear_model import LogisticRegression
 
 from . import rates
 from .peer import LAMBDAS, train_peer
@@ -31,7 +30,7 @@ from .peer import LAMBDAS, train_peer
 if TYPE_CHECKING:
     from anndata import AnnData
 
-INTERFERON = {
+INTERFERON = {  # short name -> gene set
     "INTERFERON_SIGNALING": "INTERFERON_SIGNALING",
     "ALPHA_BETA": "INTERFERON_ALPHA_BETA_SIGNALING",
     "GAMMA": "INTERFERON_GAMMA_SIGNALING",
@@ -42,7 +41,7 @@ INTERFERON = {
 
 
 class Snapshot(NamedTuple):
-    """A model at the end of an epoch: seconds of training until then, scores (cells x factors) and loadings."""
+    """A model after an epoch: seconds of training so far, a function that scores cells, and the loadings."""
 
     seconds: float
     scores: Callable[[AnnData], np.ndarray]
@@ -50,7 +49,7 @@ class Snapshot(NamedTuple):
 
 
 def theirs(data: AnnData, seed: int, threads: int, epochs: int) -> list[Snapshot]:
-    """The authors' code, epoch by epoch; only their training steps are on the clock."""
+    """Train the authors' code; return a snapshot per epoch. The clock covers their training steps only."""
     trace = train_peer(data, seed, epochs, threads)
     return [
         Snapshot(seconds, lambda cells, epoch=epoch: trace.scores(cells, epoch), trace.loadings(epoch))
@@ -59,7 +58,7 @@ def theirs(data: AnnData, seed: int, threads: int, epochs: int) -> list[Snapshot
 
 
 def ours(data: AnnData, seed: int, threads: int) -> list[Snapshot]:
-    """The default recipe, epoch by epoch; all of ``fit`` is on the clock but for the copies made here."""
+    """Train the default recipe; return a snapshot per epoch. The clock covers ``fit`` without the copies made here."""
     snapshots: list[Snapshot] = []
     model, copying = InterpretableAutoencoder(seed=seed), 0.0
 
@@ -81,7 +80,10 @@ def ours(data: AnnData, seed: int, threads: int) -> list[Snapshot]:
 
 
 def eq3(data: AnnData, snapshot: Snapshot, mean: np.ndarray) -> dict[str, float]:
-    """Eq. 3 by terms on all cells of ``data``, in evaluation mode; ``mean`` is that of the cells of the fit."""
+    """Return the terms of eq. 3 on all cells of ``data``, in evaluation mode.
+
+    ``mean`` is the mean expression over the cells of the fit, shape (n_genes,).
+    """
     expression = torch.from_numpy(dense_matrix(data.X) - mean)
     scores, loadings = torch.from_numpy(snapshot.scores(data)), torch.from_numpy(snapshot.loadings)
     smooth = smooth_terms(expression, scores @ loadings.T, scores, LAMBDAS["lambda0"])
@@ -91,10 +93,13 @@ def eq3(data: AnnData, snapshot: Snapshot, mean: np.ndarray) -> dict[str, float]
 
 
 def quality(data: AnnData, snapshot: Snapshot) -> dict[str, float]:
-    """Off-mask zeros, active factors, and training accuracy of a regression of the condition on each factor."""
+    """Return the share of zeros outside the mask, the number of active factors, and the accuracy of each factor.
+
+    The accuracy is that of a regression of the condition on the scores, on the training data.
+    """
     mask = np.asarray(data.varm["mask"])
-    record = contracts.prepared_record(data)["contrast"]
-    positive = (data.obs[record["label"]] == record["positive"]).to_numpy()
+    contrast = prepared_record(data)["contrast"]
+    positive = (data.obs[contrast["label"]] == contrast["positive"]).to_numpy()
     names, scores = list(data.uns["gene_sets"]), snapshot.scores(data)
     return {
         "off-mask zeros": float((snapshot.loadings[~mask] == 0).mean()),
@@ -104,24 +109,23 @@ def quality(data: AnnData, snapshot: Snapshot) -> dict[str, float]:
 
 
 def accuracy(score: np.ndarray, positive: np.ndarray) -> float:
-    """Training accuracy of a logistic regression on one standardised score, as the metric separation has it."""
-    x = (score / (score.std() or 1)).astype(float)
-    (intercept,), (coefficient,) = _logistic.fit(x, positive[None])
-    return float(((intercept + coefficient * x > 0) == positive).mean())
+    """Return the training accuracy of a logistic regression on one standardised score, as in the metric separation."""
+    x = (score / (score.std() or 1)).astype(float)[:, None]
+    return float(LogisticRegression().fit(x, positive).score(x, positive))
 
 
 def first_time(snapshots: Sequence[Snapshot], values: Sequence[float], target: float) -> float:
-    """Seconds after which eq. 3 was first at or below ``target``; infinite if it never was."""
+    """Return the seconds after which eq. 3 was first at or below ``target``; infinite if it never was."""
     reached = (s.seconds for s, value in zip(snapshots, values, strict=True) if value <= target)
     return next(reached, float("inf"))
 
 
 def pair(data: AnnData, seed: int, threads: int, epochs: int) -> dict[str, dict[str, float]]:
-    """Train theirs and ours on ``data`` in turn, and measure both; see `TABLE` for what."""
+    """Train theirs and ours on ``data`` in turn; return side -> row of the printed table -> value."""
     mean = dense_matrix(data.X).mean(axis=0, dtype=np.float64).astype(np.float32)
     traces = {"theirs": theirs(data, seed, threads, epochs), "ours": ours(data, seed, threads)}
     terms = {side: [eq3(data, snapshot, mean) for snapshot in trace] for side, trace in traces.items()}
-    curves = {side: [found["objective"] for found in of_side] for side, of_side in terms.items()}
+    curves = {side: [epoch["objective"] for epoch in epochs] for side, epochs in terms.items()}
     final, best = curves["theirs"][-1], min(curves["theirs"])
     rows = {}
     for side, trace in traces.items():
@@ -139,7 +143,10 @@ def pair(data: AnnData, seed: int, threads: int, epochs: int) -> dict[str, dict[
 
 
 def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, float]:
-    """What the products of our training amount to, in GFLOP/s, and the machine's own rate for the same products."""
+    """Return the rate of the matrix products of our training and the machine's own rate for them, both in GFLOP/s.
+
+    ``share`` is the time that the machine needs for the products alone, divided by ``seconds``.
+    """
     model = InterpretableAutoencoder()
     sizes = batch_sizes(data.n_obs, model.params["batch_size"])
     shape = (sizes[0], data.n_vars, model.params["hidden"], data.varm["mask"].shape[1])
@@ -154,8 +161,8 @@ def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, floa
 
 
 def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
-    """Both recipes of our own code on the seen cells of ``data``: a row a recipe and seed."""
-    seen = contracts.seen_cells(data)
+    """Train our code with both recipes on the seen cells of ``data``; return one row per recipe and seed."""
+    seen = seen_cells(data)
     fitted, new = data[seen].copy(), data[~seen].copy()
     rows = []
     for recipe in ("authors", "fast"):
@@ -165,15 +172,15 @@ def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
                 model = InterpretableAutoencoder(seed=seed, recipe=recipe).fit(fitted)
                 seconds = time.perf_counter() - began
             snapshot = Snapshot(seconds, model.transform, model.loadings().to_numpy())
-            found = model.objective(fitted)
+            terms = model.objective(fitted)
             rows.append(
                 {
                     "recipe": recipe,
                     "seed": seed,
                     "seconds": seconds,
-                    "eq. 3": found["objective"],
-                    "reconstruction": found["reconstruction"],
-                    "of cells not seen": model.objective(new)["reconstruction"],
+                    "eq. 3": terms["objective"],
+                    "reconstruction": terms["reconstruction"],
+                    "reconstruction of held-out cells": model.objective(new)["reconstruction"],
                     **quality(fitted, snapshot),
                 }
             )
@@ -181,25 +188,25 @@ def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
 
 
 def spread(values: Sequence[float]) -> str:
-    """``median (lowest to highest)``."""
+    """Return the text ``median (lowest to highest)``."""
     return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prepared", type=Path, help="prepared Kang data")
-    parser.add_argument("held_out", type=Path, help="the same with some cells held out of the fit")
+    parser.add_argument("held_out", type=Path, help="the same data, with cells held out of the fit")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=5, help="of each recipe; 0: none")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of each recipe; 0: do not compare recipes")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--epochs", type=int, default=30, help="of the authors' code")
+    parser.add_argument("--epochs", type=int, default=30, help="epochs of the authors' code")
     given = parser.parse_args()
     if given.pairs < 1:
-        raise UserError("--pairs: at least one")
-    data = contracts.read_prepared(given.prepared)
+        parser.error("--pairs should be at least 1")
+    data = read_prepared(given.prepared)
     n_genes, n_sets = data.varm["mask"].shape
     print(f"{data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets, {given.threads} threads", flush=True)
-    theirs(data, 0, given.threads, epochs=2)  # warms up
+    theirs(data, 0, given.threads, epochs=2)  # the first training of each is slower
     ours(data[:2000].copy(), 0, given.threads)
     pairs = []
     for seed in range(given.pairs):
@@ -216,12 +223,12 @@ def main() -> None:
     print(f"{'ratio, their training to our time to their final':47}{spread(ratios):>30}")
     rate = share_of_rate(data, statistics.median(p["ours"][whole] for p in pairs), given.threads)
     print(
-        f"products in training {rate['training']:.0f} GFLOP/s, of {rate['machine']:.0f} that this machine makes of the "
-        f"same products alone: {rate['share']:.0%}"
+        f"matrix products in training: {rate['training']:.0f} GFLOP/s, {rate['share']:.0%} of the "
+        f"{rate['machine']:.0f} GFLOP/s that this machine reaches with the same products alone"
     )
     if given.seeds:
-        table = recipes(contracts.read_prepared(given.held_out), range(given.seeds), given.threads)
-        print(f"\nour code by recipe, a fifth of the cells not seen\n{table.round(4).to_string(index=False)}")
+        table = recipes(read_prepared(given.held_out), range(given.seeds), given.threads)
+        print(f"\nour code by recipe, fitted without the held-out cells\n{table.round(4).to_string(index=False)}")
         print(table.drop(columns="seed").groupby("recipe").agg(["mean", "std"]).T.round(4).to_string())
 
 
