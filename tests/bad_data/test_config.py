@@ -1,4 +1,4 @@
-"""Settings: whatever YAML says, it is resolved to something whole or refused in one line."""
+"""Bad configs: they are resolved completely, or refused in one line."""
 
 import copy
 import re
@@ -6,13 +6,12 @@ import time
 
 import pytest
 import yaml
-from factorbench.config.plan import file_entry, params, planned
+from factorbench.config.plan import file_entry, params_of, planned_runs
 from factorbench.config.resolve import resolve
-from factorbench.contracts.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bad_data.outcome import fuzz, one_line, tried
+from tests.bad_data.outcome import fuzz, refused, tried
 from tests.planted import ROOT
 
 REAL = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -20,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def places(value, path=()):
-    """The path of everything in a config."""
+    """Yield the path of every entry of a config."""
     if path:
         yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -29,21 +28,20 @@ def places(value, path=()):
 
 PLACES = list(places(REAL))
 HOSTILE = [
-    *("../x", "/etc/passwd", "; rm -rf /", "$(reboot)", "<script>alert(1)</script>", "'\"\\", "x" * 300, "x" * 5_000),
+    *("../x", "/etc/passwd", "; rm -rf /", "$(reboot)", "<script>alert(1)</script>", "'\"\\", "__proto__", "{}", "-n"),
     *(
-        "ä̈ 日本 🧬",
-        "\u202e\u2028",
-        "a\nb",
         "kang\n",
         "90s\n",
+        "a\nb",
         "a\0b",
         "\ud800",
         "\x1b[2J",
+        "\u202e\u2028",
+        "ä̈ 日本 🧬",
         "",
         " ",
-        "-n",
-        "__proto__",
-        "{}",
+        "x" * 300,
+        "x" * 5_000,
     ),
 ]
 ODD = """
@@ -84,7 +82,7 @@ KEYS = st.sampled_from([*HOSTILE, "params", "options", "labels", "without", "fro
 
 @st.composite
 def changed(draw):
-    """The real config with one to three changes: another value, a key less, a key more, a key called otherwise."""
+    """Draw the real config with one to three changes: a value changed, a key removed, added or renamed."""
     config = copy.deepcopy(REAL)
     for _ in range(draw(st.integers(1, 3))):
         *path, last = draw(st.sampled_from(PLACES))
@@ -93,14 +91,14 @@ def changed(draw):
             for key in path:
                 part = part[key]
             inner = part[last]
-        except (KeyError, IndexError, TypeError):  # what an earlier change took away
+        except (KeyError, IndexError, TypeError):  # an earlier change removed it
             continue
-        if not isinstance(part, dict | list):  # what an earlier change made text
+        if not isinstance(part, dict | list):  # an earlier change made it text
             continue
-        change = draw(st.sampled_from(["other", "less", "more", "renamed"]))
-        if change == "other":
+        change = draw(st.sampled_from(["changed", "removed", "added", "renamed"]))
+        if change == "changed":
             part[last] = draw(VALUES)
-        elif change == "more" and isinstance(inner, dict):
+        elif change == "added" and isinstance(inner, dict):
             inner[draw(KEYS)] = draw(VALUES)
         elif change == "renamed" and isinstance(part, dict):
             part[draw(KEYS)] = part.pop(last)
@@ -111,12 +109,12 @@ def changed(draw):
 
 @fuzz(150)
 @given(changed())
-def test_a_changed_config_is_resolved_or_refused(config):
+def test_changed_configs_are_resolved_or_refused(config):
     resolved = tried(resolve, config)
     if resolved is None:
         return
-    for dataset, method, seed in planned(resolved):
-        assert params(resolved, dataset, method) is not None
+    for dataset, method, seed in planned_runs(resolved):
+        assert params_of(resolved, dataset, method) is not None
         assert all(NAME.fullmatch(part) for part in (dataset, method, str(seed)))
     for name, dataset in resolved["datasets"].items():
         assert dataset["raw"] in resolved["datasets"]
@@ -127,7 +125,7 @@ def test_a_changed_config_is_resolved_or_refused(config):
 
 @fuzz(80)
 @given(st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)))
-def test_anything_at_all_is_refused(value):
+def test_values_that_are_not_a_config_are_refused(value):
     assert tried(resolve, value) is None
 
 
@@ -159,60 +157,61 @@ MISTAKES = {
     "a file name that is a path": (put(*KANG, "files", "counts", "name", to="../a"), "files.counts.name"),
     "a name too long for a path": (put("datasets", "x" * 101, to={}), "datasets: .* maxLength 100"),
     "a duration with a line break": (put("methods", "ae", "budget", to="90s\n"), "methods.ae.budget"),
-    "a duration without end": (put("methods", "ae", "budget", to="9" * 400 + "d"), "methods.ae.budget"),
+    "a duration that is too long": (put("methods", "ae", "budget", to="9" * 400 + "d"), "methods.ae.budget"),
     "a length with a point": (put(*KANG, "n_cells", to=500.0), "kang.n_cells: 500.0 should be of type integer"),
     "a seed with a point": (put("runs", 0, "seeds", to=[1.0]), r"seeds\[0\]: 1.0 should be of type integer"),
-    "a seed beyond what generators take": (put("runs", 0, "seeds", to=[2**32]), r"seeds\[0\]: .*maximum 4294967295"),
-    "a number that is none": (put(*KANG, "target_sum", to=float("nan")), "kang.target_sum: is not finite"),
-    "a number without end": (put(*KANG, "target_sum", to=float("inf")), "kang.target_sum: is not finite"),
-    "a number beyond float32": (put(*KANG, "target_sum", to=1e300), "kang.target_sum: .*maximum"),
-    "a parameter that is none": (
+    "a seed too large for generators": (put("runs", 0, "seeds", to=[2**32]), r"seeds\[0\]: .*maximum 4294967295"),
+    "not a number": (put(*KANG, "target_sum", to=float("nan")), "kang.target_sum: the number is not finite"),
+    "an infinite number": (put(*KANG, "target_sum", to=float("inf")), "kang.target_sum: the number is not finite"),
+    "a number too large for float32": (put(*KANG, "target_sum", to=1e300), "kang.target_sum: .*maximum"),
+    "a parameter that is not a number": (
         put("methods", "ae", "params", to={"lambda1": float("nan")}),
-        "lambda1: is not finite",
+        "lambda1: the num",
     ),
     "a number too large": (put("methods", "ae", "params", to={"epochs": 10**30}), r"params.epochs: .*2\^53"),
-    "a date": (put(*KANG, "title", to=yaml.safe_load("2026-01-31")), "kang.title: '2026-01-31' is taken for a date"),
+    "a date": (put(*KANG, "title", to=yaml.safe_load("2026-01-31")), "kang.title: '2026-01-31' was read as a date"),
     "no": (put(*KANG, "labels", to=yaml.safe_load("{no: cell_type}")), "kang.labels: the key 'False'"),
     "1e3": (put(*KANG, "n_cells", to=yaml.safe_load("1e3")), "kang.n_cells: '1e3' should be of type integer"),
-    "a number and its text": (put(*KANG, "labels", to={1: "a", "1": "b"}), "kang.labels: the key 1 is there twice"),
-    "samples that are none": (put("datasets", "kang_geo", "options", "samples", to=None), "options.samples: None"),
+    "a number and its text": (put(*KANG, "labels", to={1: "a", "1": "b"}), "kang.labels: the key 1 occurs twice"),
+    "samples without a value": (put("datasets", "kang_geo", "options", "samples", to=None), "options.samples: None"),
     "a sample that is a number": (leave_out({"ctrl": 3, "stim": {}}), "options.samples.ctrl: should name keys"),
     "a sample without keys": (leave_out({"ctrl": {"h5": ["x"]}, "stim": {}}), "options.samples.ctrl: should name keys"),
+    "a donor that is not a label": (put(*KANG, "donor", to="person"), "kang.donor: 'person' is not defined"),
+    "a label to hold out that does not exist": (
+        put(*KANG, "hold_out", to={"label": "typ", "value": "a"}),
+        "kang.hold_out.label: 'typ' is not defined",
+    ),
     "a label called as held-out cells": (put(*KANG, "labels", "held_out", to="x"), "labels.held_out: .*rename the"),
-    "a circle": (circle, "is an alias"),
+    "an alias that contains itself": (circle, "does an alias .* contain itself"),
     "claims in two lines": (put("claims", to="a\nb"), "claims: 'a.nb' is not accepted"),
-    "claims with a byte that no name has": (put("claims", to="a\0b"), "claims: .* cannot be printed"),
-    "text that no terminal takes": (put(*KANG, "title", to="\ud800"), "kang.title: .* cannot be printed"),
-    "text without end": (put(*KANG, "title", to="x" * 3_000), "kang.title: .* has over 2000 characters"),
+    "claims with a zero byte": (put("claims", to="a\0b"), "claims: .* cannot be printed"),
+    "text that cannot be printed": (put(*KANG, "title", to="\ud800"), "kang.title: .* cannot be printed"),
+    "text that is too long": (put(*KANG, "title", to="x" * 3_000), "kang.title: .* has over 2000 characters"),
     "no room to unpack": (put("limits", "unpacked", to=0), "limits.unpacked: 0 is not accepted"),
-    "too many units": (put("methods", "ae", "params", to={"n_dense": 10**9}), "n_dense: .* at most 10000"),
+    "too many factors": (put("methods", "ae", "params", to={"n_dense": 10**9}), "n_dense: .* at most 10000"),
 }
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_in_one_line(name):
-    change, says = MISTAKES[name]
+def test_mistakes_are_refused(name):
+    change, pattern = MISTAKES[name]
     config = copy.deepcopy(REAL)
     change(config)
-    with pytest.raises(UserError, match=says) as error:
+    with refused(pattern, start="mine.yaml: "):
         resolve(config, "mine.yaml")
-    assert one_line(error.value).startswith("mine.yaml: ")
-    assert len(str(error.value)) < 500
 
 
-def test_aliases_that_multiply_are_refused_at_once():
+def test_aliases_that_multiply_are_refused_within_seconds():
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
     for name, inner in zip("bcdefghij", "abcdefghi", strict=True):
         bomb += f"{name}: &{name} [{', '.join([f'*{inner}'] * 9)}]\n"
     began = time.perf_counter()
-    with pytest.raises(UserError, match="more than 100,000 entries") as error:
+    with refused("more than 100,000 entries"):
         resolve({**REAL, **yaml.safe_load(bomb)})
-    one_line(error.value)
     assert time.perf_counter() - began < 5
 
 
-def test_what_shares_an_alias_shares_nothing_else():
-    """Two datasets from one alias are two datasets: each has its own raw data."""
+def test_two_datasets_from_one_alias_have_separate_raw_data():
     text = "x: &x {from: kang, options: {layer: counts}}\ndatasets: {one: *x, two: *x}"
     two = yaml.safe_load(text)["datasets"]
     assert two["one"] is two["two"]
@@ -220,7 +219,7 @@ def test_what_shares_an_alias_shares_nothing_else():
     assert [resolved[name]["raw"] for name in two] == ["one", "two"]
 
 
-def test_keys_that_are_numbers_are_their_text():
+def test_keys_that_are_numbers_become_text():
     config = copy.deepcopy(REAL)
     config["datasets"]["kang_geo"]["options"]["samples"] = {
         51: {"matrix": "control", "barcodes": "control_barcodes"},
@@ -232,7 +231,7 @@ def test_keys_that_are_numbers_are_their_text():
     assert set(found["files"]) == {"genes", "cells", "stimulated", "stimulated_barcodes"}
 
 
-def test_the_limit_reaches_every_reader_and_a_dataset_may_have_its_own():
+def test_the_limit_of_size_reaches_every_reader_unless_a_dataset_sets_another():
     config = {**copy.deepcopy(REAL), "limits": {"unpacked": 2}}
     config["datasets"]["macosko"]["options"]["unpacked"] = 3
     found = resolve(config)["datasets"]
