@@ -1,14 +1,14 @@
 #!/bin/sh
-# install.sh VENV [NAME]: make a virtual environment from the pins beside this file, every package exact and checked by hash;
-# with a name (test, bench, ...), add to one that is there what NAME.txt pins beyond it.
+# install.sh VENV [NAME]: make a virtual environment from the pins beside this file. Every package has an exact version and
+# is checked by its hash. With a name (test, bench, ...), add the packages of NAME.txt to an existing environment.
 #
-# PYTHON       the Python 3.11 to use (default: python3.11, python3 or python, the first that is one)
-# TORCH_INDEX  index to take torch from (default: pip's own). The registry's Linux build brings CUDA; for the much smaller
-#              CPU build, or another CUDA, give the index that pytorch.org names for it.
+# PYTHON       the Python 3.11 to use (default: the first of python3.11, python3 and python that is Python 3.11)
+# TORCH_INDEX  the index to take torch from (default: pip's). The registry's Linux build includes CUDA. For the much smaller
+#              CPU build, or another version of CUDA, give the index that pytorch.org names for it.
 set -eu
 venv=$1
-what=${2:-}
-here=$(cd "$(dirname "$0")" && pwd)
+name=${2:-}
+folder=$(cd "$(dirname "$0")" && pwd)
 
 is_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 for python in ${PYTHON:-python3.11 python3 python}; do
@@ -29,25 +29,25 @@ if [ ! -e "$venv/.made" ]; then
   "$python" -m venv "$venv"
   touch "$venv/.made"
 fi
-if [ -z "$what" ]; then
+if [ -z "$name" ]; then
   echo "environment: torch" >&2
-  # Asked for by hash, pip would pass over a CPU build that it was set up to prefer: first download, then check and install.
+  # With hashes, pip would not choose a CPU build that it is set up to prefer. So download first, then check and install.
   wheels=$(mktemp -d)
   trap 'rm -rf "$wheels"' EXIT
-  pip download -qq --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -d "$wheels" "$(grep -o '^torch==[^ ]*' "$here/torch.txt")"
-  pins --no-index --find-links "$wheels" -r "$here/torch.txt"
-  # The registry's Linux build needs CUDA packages that the others do not.
+  pip download -qq --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -d "$wheels" "$(grep -o '^torch==[^ ]*' "$folder/torch.txt")"
+  pins --no-index --find-links "$wheels" -r "$folder/torch.txt"
+  # Only the registry's Linux build needs the CUDA packages.
   if "$venv/bin/python" -c 'import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch") or ()))'; then
     echo "environment: the CUDA packages that this build of torch needs (3 GB; TORCH_INDEX can name a CPU build)" >&2
-    pins -r "$here/torch-cuda.txt"
+    pins -r "$folder/torch-cuda.txt"
   fi
-  echo "environment: $(grep -c == "$here/factorbench.txt") more packages" >&2
-  pins -r "$here/build.txt"
-  pins --no-build-isolation -r "$here/factorbench.txt"
+  echo "environment: $(grep -c == "$folder/factorbench.txt") more packages" >&2
+  pins -r "$folder/build.txt"
+  pins --no-build-isolation -r "$folder/factorbench.txt"
 else
-  echo "environment: what $what needs beside" >&2
-  pins -r "$here/$what.txt"
+  echo "environment: packages for $name" >&2
+  pins -r "$folder/$name.txt"
 fi
-# Jobs start many times faster from byte code, and PYTHONDONTWRITEBYTECODE may keep them from ever writing it. A third of
-# all code is tests of the packages, which nothing imports.
+# Jobs start many times faster from byte code. PYTHONDONTWRITEBYTECODE may prevent them from writing it later. The packages'
+# tests, a third of all code, are left out: nothing imports them.
 "$venv/bin/python" -m compileall -q -j 0 -x "site-packages/.*/tests?/" "$venv/lib" >/dev/null 2>&1 || true

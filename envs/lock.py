@@ -1,23 +1,23 @@
-"""Turn what we ask for (*.in) into pins: every package exact and the newest that fits, with hashes.
+"""Pin every package of each ``*.in`` file to the newest version that fits, with hashes.
 
-``make lock`` has this done with the `uv` that ``lock.txt`` pins. It writes, beside itself:
+``make lock`` runs this with the `uv` that ``lock.txt`` pins. It writes into its own folder:
 
 factorbench.txt
-    everything but torch, with the hashes of every file the registry has for that version;
+    all packages of the workflow except torch, with the hashes of every file that the registry has for that version;
 build.txt
-    the one of them that packages which come as source are built with, so that the build is pinned too;
+    the package that is needed to build source packages, so that builds are pinned too;
 torch.txt
-    torch alone, with the hashes of all its builds (the CPU build's from wherever pip finds it), because
-    which build is wanted depends on the machine;
+    torch, with the hashes of all its builds (the CPU build from the index that pip uses), because the machine decides
+    which build is wanted;
 torch-cuda.txt
-    what the registry's Linux build of torch needs beside, installed only with that build;
-test.txt and one more for each other ``.in``
-    what tests, say, need beyond the above;
+    the packages that the registry's Linux build of torch needs, installed only with that build;
+test.txt, and one more for each other ``.in``
+    the packages that tests (or ``make bench``, ...) need in addition;
 factorbench.yaml
     the same pins for conda.
 
-``python envs/lock.py NAME ...`` writes only these of the last but one kind, and leaves what is pinned as it is;
-``python envs/lock.py --yaml`` writes only the last, from the others.
+``python envs/lock.py NAME ...`` writes only NAME.txt and leaves the pins of the workflow as they are.
+``python envs/lock.py --yaml`` writes only factorbench.yaml, from the ``.txt`` files.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ CUDA = re.compile(r"(nvidia-|cuda-|triton==)")
 
 
 def entries(text: str) -> list[str]:
-    """The requirements of a pins file, each with its hashes, comments left out."""
+    """Return the requirements of a file of pins, each with its hashes, without comments."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return re.split(r"\n(?=\S)", "\n".join(lines)) if lines else []
 
 
 def compile_pins(source: Path, *more: str) -> list[str]:
+    """Return the newest pins that satisfy a ``.in`` file; ``more`` are further options of uv."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--python-version", "3.11"]
     command += ["--python-platform", "x86_64-manylinux_2_28", "--generate-hashes", "--no-annotate", "--no-header"]
     command += ["--no-emit-index-url", "--no-emit-find-links", *more, str(source)]
@@ -47,7 +48,7 @@ def compile_pins(source: Path, *more: str) -> list[str]:
 
 
 def cpu_build_hash(requirement: str) -> str | None:
-    """The hash of the CPU build of torch, if that is what pip finds here; the registry has no such file."""
+    """Return the hash of the CPU build of torch if pip is set up to find it; the registry does not have it."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip"]
         subprocess.run([*pip, "download", "-q", "--no-deps", "-d", folder, requirement], check=True)
@@ -59,11 +60,12 @@ def cpu_build_hash(requirement: str) -> str | None:
 
 
 def write(name: str, source: str, pins: list[str]) -> None:
+    """Write a file of pins with a heading that names the ``.in`` file."""
     (HERE / name).write_text(HEADER.format(source) + "\n".join(pins) + "\n")
 
 
 def conda_yaml() -> str:
-    """Python from conda, every package from the same pins: Snakemake copies this file alone, so they stand in it."""
+    """Return the conda environment. It contains the pins themselves, because Snakemake copies this file alone."""
     pins = []
     for name in ("factorbench.txt", "torch.txt", "torch-cuda.txt"):
         for entry in entries((HERE / name).read_text()):
@@ -76,7 +78,7 @@ def conda_yaml() -> str:
 
 
 def lock_all() -> None:
-    """Pin anew what the workflow needs."""
+    """Pin the packages of the workflow again."""
     pins = compile_pins(HERE / "factorbench.in")
     (torch,) = [pin for pin in pins if pin.startswith("torch==")]
     cpu = cpu_build_hash(torch.split()[0])
@@ -93,16 +95,16 @@ def lock_all() -> None:
 
 
 def lock_more(names: list[str]) -> None:
-    """Pin anew what each of ``names`` needs beyond the workflow, with the versions that the workflow is pinned to."""
+    """Pin the packages that each of ``names`` needs in addition, at versions that fit the pins of the workflow."""
     pinned = "".join((HERE / f"{name}.txt").read_text() for name in ("factorbench", "torch", "torch-cuda"))
     pins = [entry.split()[0] for entry in entries(pinned)]
-    mine = {pin.split("==")[0] for pin in pins}
+    workflow = {pin.split("==")[0] for pin in pins}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.write("\n".join(pins))
         constraints.flush()
         for name in names:
             more = compile_pins(HERE / f"{name}.in", "--constraint", constraints.name)
-            write(f"{name}.txt", f"{name}.in", [pin for pin in more if pin.split("==")[0] not in mine])
+            write(f"{name}.txt", f"{name}.in", [pin for pin in more if pin.split("==")[0] not in workflow])
 
 
 def main(names: list[str]) -> None:
