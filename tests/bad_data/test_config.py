@@ -29,20 +29,8 @@ def places(value, path=()):
 PLACES = list(places(REAL))
 HOSTILE = [
     *("../x", "/etc/passwd", "; rm -rf /", "$(reboot)", "<script>alert(1)</script>", "'\"\\", "__proto__", "{}", "-n"),
-    *(
-        "kang\n",
-        "90s\n",
-        "a\nb",
-        "a\0b",
-        "\ud800",
-        "\x1b[2J",
-        "\u202e\u2028",
-        "ä̈ 日本 🧬",
-        "",
-        " ",
-        "x" * 300,
-        "x" * 5_000,
-    ),
+    *("kang\n", "90s\n", "a\nb", "a\0b", "\ud800", "\x1b[2J", "\u202e\u2028", "ä̈ 日本 🧬", "", " "),
+    *("x" * 300, "x" * 5_000),
 ]
 ODD = """
 - no

@@ -1,4 +1,4 @@
-"""Files between rules: what is written is checked, whole or not at all, and read back the same."""
+"""Files between rules are checked, written completely or not at all, and read back the same."""
 
 import json
 
@@ -14,7 +14,7 @@ from tests.planted import planted
 
 
 def factors(data, **changes):
-    """A valid result on ``data``: one annotated factor that is on, one that is off, one dense."""
+    """Return a valid result on ``data``: an annotated factor, one that is switched off, and a dense one."""
     random = np.random.default_rng(0)
     loadings = random.normal(size=(data.n_vars, 3)).astype(np.float32)
     mask = np.zeros((data.n_vars, 3), bool)
@@ -31,19 +31,19 @@ def factors(data, **changes):
     return Factors(**{**values, **changes})
 
 
-def test_factors_come_back_as_written(tmp_path):
+def test_factors_are_read_as_written(tmp_path):
     data = planted()
     given = factors(data, offset=np.arange(data.n_vars), history=[{"loss": 1.0}, {"loss": float("nan")}])
     write_factors(tmp_path / "f.h5ad", given, data)
-    read = read_factors(tmp_path / "f.h5ad")
-    table = read.uns["factors"]
+    stored = read_factors(tmp_path / "f.h5ad")
+    table = stored.uns["factors"]
     sign = table["sign"].to_numpy()
-    assert np.allclose(read.obsm["scores"] * sign, given.scores, atol=1e-6)
-    assert np.allclose(read.varm["loadings"] * sign, given.loadings)
+    assert np.allclose(stored.obsm["scores"] * sign, given.scores, atol=1e-6)
+    assert np.allclose(stored.varm["loadings"] * sign, given.loadings)
     assert np.allclose(table["relevance"], np.linalg.norm(given.loadings, axis=0))
     assert list(table["active"]) == [True, False, True]
-    assert json.loads(read.uns["history"]) == [{"loss": 1.0}, {"loss": None}]
-    assert list(read.obs_names) == list(data.obs_names)
+    assert json.loads(stored.uns["history"]) == [{"loss": 1.0}, {"loss": None}]
+    assert list(stored.obs_names) == list(data.obs_names)
 
 
 def test_signs_make_the_loadings_inside_the_mask_sum_to_a_positive_number():
@@ -68,7 +68,7 @@ def test_an_empty_result_is_valid(tmp_path):
         {"table": pd.DataFrame({"name": ["a", "b", "c"], "kind": "deep", "active": True})},
         {"status": "fine"},
     ],
-    ids=["shape", "not finite", "off but not zero", "two of a name", "unknown kind", "unknown status"],
+    ids=["shape", "not finite", "off but not zero", "repeated name", "unknown kind", "unknown status"],
 )
 def test_an_invalid_result_is_not_written(tmp_path, change):
     data = planted()
@@ -77,65 +77,60 @@ def test_an_invalid_result_is_not_written(tmp_path, change):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_factors_say_which_cells_were_held_out(tmp_path):
+def test_factors_keep_which_cells_were_held_out(tmp_path):
     data = planted(held_out=True)
     write_factors(tmp_path / "f.h5ad", factors(data), data)
-    read = read_factors(tmp_path / "f.h5ad")
+    stored = read_factors(tmp_path / "f.h5ad")
     seen = np.arange(data.n_obs) % 4 > 0
-    np.testing.assert_array_equal(seen_cells(read), seen)
-    assert list(without_held_out(read).obs_names) == list(data.obs_names[seen])
-    everything = planted()
-    assert seen_cells(everything).all()
-    assert without_held_out(everything) is everything
+    np.testing.assert_array_equal(seen_cells(stored), seen)
+    assert list(without_held_out(stored).obs_names) == list(data.obs_names[seen])
+    whole = planted()
+    assert seen_cells(whole).all()
+    assert without_held_out(whole) is whole
 
 
-def test_factors_of_seen_cells_are_spread_over_all():
+def test_scores_of_seen_and_held_out_cells_are_combined():
     seen = np.array([True, False, True])
-    found = factors(planted(), scores=np.array([[1.0], [3.0]]), covariates=np.ones((2, 4)))
-    combined = add_held_out(found, seen, np.array([[2.0]]))
+    of_seen = factors(planted(), scores=np.array([[1.0], [3.0]]), covariates=np.ones((2, 4)))
+    combined = add_held_out(of_seen, seen, np.array([[2.0]]))
     assert combined.scores.ravel().tolist() == [1, 2, 3]
     np.testing.assert_array_equal(np.isnan(combined.covariates).all(axis=1), ~seen)
-    assert found.scores.shape == (2, 1)
+    assert of_seen.scores.shape == (2, 1)
 
 
-@pytest.mark.parametrize(
-    "fault", ["dense", "float64", "nan", "names", "mask", "label", "record", "held out", "all held out"]
-)
+FAULTS = {
+    "dense": lambda data: setattr(data, "X", data.X.toarray()),
+    "float64": lambda data: setattr(data, "X", data.X.astype(np.float64)),
+    "nan": lambda data: data.X.data.__setitem__(0, np.nan),
+    "names": lambda data: setattr(data, "obs_names", ["same"] * data.n_obs),
+    "mask": lambda data: data.varm.update(mask=data.varm["mask"] & False),
+    "label": lambda data: data.obs.__setitem__("condition", "a"),
+    "record": lambda data: data.uns.update(factorbench="{}"),
+    "held out": lambda data: data.obs.insert(0, "held_out", "no"),
+    "all held out": lambda data: data.obs.insert(0, "held_out", True),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Observation names")
+@pytest.mark.parametrize("fault", FAULTS)
 def test_invalid_prepared_data_are_not_written(tmp_path, fault):
     data = planted()
-    if fault == "dense":
-        data.X = data.X.toarray()
-    elif fault == "float64":
-        data.X = data.X.astype(np.float64)
-    elif fault == "nan":
-        data.X.data[0] = np.nan
-    elif fault == "names":
-        data.obs_names = ["same"] * data.n_obs
-    elif fault == "mask":
-        data.varm["mask"] = data.varm["mask"] & False
-    elif fault == "label":
-        data.obs["condition"] = data.obs["condition"].astype(str)
-    elif fault == "held out":
-        data.obs["held_out"] = "no"
-    elif fault == "all held out":
-        data.obs["held_out"] = True
-    elif fault == "record":
-        data.uns["factorbench"] = "{}"
+    FAULTS[fault](data)
     with pytest.raises(ContractError):
         write_prepared(tmp_path / "p.h5ad", data)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
     def fail():
         with atomic(path) as part:
-            part.write_text("new, half-writ")
-            raise OSError("disk full")
+            part.write_text("new, incompl")
+            raise OSError("broken")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="broken"):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -147,7 +142,7 @@ def test_tables_keep_names_that_look_like_missing_values(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.tsv.gz"), table)
 
 
-def test_json_has_no_word_for_what_is_not_a_number(tmp_path):
+def test_json_has_null_for_infinite_numbers(tmp_path):
     write_json(tmp_path / "a.json", {"a": np.float32("inf"), "b": [np.int64(3)]})
     assert read_json(tmp_path / "a.json") == {"a": None, "b": [3]}
 
