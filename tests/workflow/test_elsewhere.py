@@ -1,8 +1,10 @@
 """The workflow used from elsewhere: as a Snakemake module, from another folder, and as an installed package."""
 
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import yaml
@@ -76,6 +78,25 @@ def test_with_a_config_in_another_folder(small):
     assert "run 2 of 2" in printed
     assert (folder / "results/report.html").exists()
     assert (folder / "resources/planted/planted.h5ad").exists()
+
+
+def test_as_an_installed_package(tmp_path):
+    """The wheel holds every module and template, and works without the project."""
+    copy = tmp_path / "project"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "results", "resources", "tests", "docs", "build"))
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, copy]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("factorbench-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name for name in archive.namelist() if name.startswith("factorbench/")}
+        archive.extractall(tmp_path / "installed")
+    source = ROOT / "workflow/scripts"
+    parts = {p for p in (source / "factorbench").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert files == {str(path.relative_to(source)) for path in parts}
+    code = "from factorbench.model import InterpretableAutoencoder as AE; print(AE(seed=1))"
+    environment = clean_environment() | {"PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == "InterpretableAutoencoder(seed=1)\n", done.stderr
 
 
 def test_claims_of_the_paper_are_not_mentioned_for_data_of_ones_own(small):

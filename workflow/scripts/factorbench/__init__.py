@@ -1,10 +1,10 @@
 """factorbench: which interpretable model explains single-cell data in terms of known gene sets?
 
-Imports run one way (a test holds this)::
+Imports run downwards only (``make lint`` checks it)::
 
-    scripts -> run, fetch, prepare -> methods, metrics, plots, readers -> model, genesets -> contracts
+    reporting -> results -> runs -> methods, metrics -> data, model -> config -> registry -> contracts
 
-Heavy packages (torch, scanpy, slalom, scikit-learn) are imported inside the functions that use them.
+Heavy packages, such as torch and scanpy, are imported inside the functions that use them.
 """
 
 __version__ = "0.1.0"
