@@ -33,7 +33,7 @@ FROM_EMATH = ("log", "log2", "sqrt")
 """Names that old versions of scipy took from `numpy.emath`."""
 
 IMPORTED_FIRST = ("scipy.special", "scipy.linalg", "sklearn.linear_model", "sklearn.metrics", "pandas", "h5py", "pylab")
-"""Modules that slalom imports too. They must be loaded with the real scipy."""
+"""Modules that slalom imports. They are loaded first, so that they and what they load get the real scipy."""
 
 _lock = threading.Lock()
 
@@ -62,10 +62,6 @@ class _OldScipy(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(scipy, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # When Python loads a submodule, it sets it as an attribute of its parent: that must be the real scipy.
-        setattr(scipy, name, value)
 
 
 @contextlib.contextmanager
