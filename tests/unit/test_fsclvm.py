@@ -87,12 +87,12 @@ def reference_script():
 def test_slalom_gives_the_numbers_of_its_original_environment(expected, reference_script):
     expression, mask = np.array(REFERENCE["hundredths"]), np.array(REFERENCE["mask"]) > 0
     with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
-        found = reference_script.run(_slalom.load(), expression, mask, expected["n_dense"], expected["n_sparse"])
+        results = reference_script.run(_slalom.load(), expression, mask, expected["n_dense"], expected["n_sparse"])
     assert REFERENCE["versions"]["python"].startswith("3.7.")
-    assert found["terms"] == expected["terms"]
-    assert found["on"] == expected["on"]
+    assert results["terms"] == expected["terms"]
+    assert results["on"] == expected["on"]
     for name in ("scores", "weights", "inclusion", "relevance"):
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(results[name], expected[name], atol=1e-6, err_msg=name)
 
 
 def test_importing_slalom_changes_no_other_module():
@@ -142,44 +142,44 @@ assert slalom.core.SP.array is numpy.array and slalom.core.SP.special is scipy.s
 def test_results_are_those_of_slalom_in_our_order(expected, data):
     """The tolerance is for prepared data, which are float32; this example turns 1e-7 into 1e-6."""
     n_dense, n_sparse, seed = expected["n_dense"], expected["n_sparse"], REFERENCE["seed"]
-    found = fit(data, seed, n_dense=n_dense, n_sparse=n_sparse, max_iterations=REFERENCE["iterations"])
+    factors = fit(data, seed, n_dense=n_dense, n_sparse=n_sparse, max_iterations=REFERENCE["iterations"])
     n_hidden = n_dense + n_sparse
     n_sets = data.varm["mask"].shape[1]
     # slalom: dense, sparse, annotated
     order = [*range(n_hidden, n_hidden + n_sets), *range(n_dense, n_hidden), *range(n_dense)]
     on = np.array(expected["on"])[order] == 1
-    np.testing.assert_allclose(found.scores, np.array(expected["scores"])[:, order], atol=1e-4)
+    np.testing.assert_allclose(factors.scores, np.array(expected["scores"])[:, order], atol=1e-4)
     weights, inclusion = (np.array(expected[name])[:, order] for name in ("weights", "inclusion"))
-    np.testing.assert_allclose(found.loadings, weights * inclusion * on, atol=1e-4)
-    np.testing.assert_allclose(found.table["native_relevance"], np.array(expected["relevance"])[order], atol=1e-4)
-    assert list(found.table["active"]) == list(on)
+    np.testing.assert_allclose(factors.loadings, weights * inclusion * on, atol=1e-4)
+    np.testing.assert_allclose(factors.table["native_relevance"], np.array(expected["relevance"])[order], atol=1e-4)
+    assert list(factors.table["active"]) == list(on)
     assert on.all() == (n_hidden == 0), "the example must cover factors that are on and that are off"
-    assert list(found.table["kind"]) == ["annotated"] * n_sets + ["sparse"] * n_sparse + ["dense"] * n_dense
+    assert list(factors.table["kind"]) == ["annotated"] * n_sets + ["sparse"] * n_sparse + ["dense"] * n_dense
     hidden = [*(f"sparse_{k + 1}" for k in range(n_sparse)), *(f"dense_{k + 1}" for k in range(n_dense))]
-    assert list(found.table["name"]) == [*data.uns["gene_sets"], *hidden]
-    np.testing.assert_array_equal(found.mask[:, :n_sets], data.varm["mask"])
-    assert not found.mask[:, n_sets:].any()
-    assert found.iterations == REFERENCE["iterations"]
+    assert list(factors.table["name"]) == [*data.uns["gene_sets"], *hidden]
+    np.testing.assert_array_equal(factors.mask[:, :n_sets], data.varm["mask"])
+    assert not factors.mask[:, n_sets:].any()
+    assert factors.iterations == REFERENCE["iterations"]
 
 
 def test_result_keeps_the_contract_and_data_do_not_change(data, tmp_path):
     before = data.copy()
-    found = fit(data, n_dense=2, n_sparse=1, max_iterations=30)
+    factors = fit(data, n_dense=2, n_sparse=1, max_iterations=30)
     np.testing.assert_array_equal(data.X.toarray(), before.X.toarray())
     np.testing.assert_array_equal(data.varm["mask"], before.varm["mask"])
-    assert not found.table["active"].all()
-    write_factors(tmp_path / "factors.h5ad", found, data)
+    assert not factors.table["active"].all()
+    write_factors(tmp_path / "factors.h5ad", factors, data)
     read = read_factors(tmp_path / "factors.h5ad")
-    assert not read.varm["loadings"][:, ~found.table["active"].to_numpy()].any()
+    assert not read.varm["loadings"][:, ~factors.table["active"].to_numpy()].any()
 
 
 def test_residual_follows_from_scores_loadings_and_offset(data):
-    found = fit(data, max_iterations=101)
-    assert [h["iteration"] for h in found.history] == [1, 101]
-    assert found.table["active"].all()
-    residual = np.abs(data.X.toarray().astype(float) - (found.scores @ found.loadings.T + found.offset)).mean()
-    assert found.history[-1]["residual"] == pytest.approx(residual, rel=1e-10)
-    assert found.history[-1]["residual"] < found.history[0]["residual"]
+    factors = fit(data, max_iterations=101)
+    assert [h["iteration"] for h in factors.history] == [1, 101]
+    assert factors.table["active"].all()
+    residual = np.abs(data.X.toarray().astype(float) - (factors.scores @ factors.loadings.T + factors.offset)).mean()
+    assert factors.history[-1]["residual"] == pytest.approx(residual, rel=1e-10)
+    assert factors.history[-1]["residual"] < factors.history[0]["residual"]
 
 
 def test_planted_sets_are_recovered_and_the_others_switched_off():
@@ -187,32 +187,32 @@ def test_planted_sets_are_recovered_and_the_others_switched_off():
     mask = np.kron(np.eye(4, dtype=bool), np.ones((10, 1), bool))
     truth = random.normal(size=(80, 2))
     expression = 3 + truth @ mask[:, :2].T.astype(float) + random.normal(0, 0.3, (80, 40))
-    found = fit(prepared(expression, mask), max_iterations=200)
-    assert list(found.table["active"]) == [True, True, False, False]
-    assert not found.loadings[:, 2:].any()
+    factors = fit(prepared(expression, mask), max_iterations=200)
+    assert list(factors.table["active"]) == [True, True, False, False]
+    assert not factors.loadings[:, 2:].any()
     for k in range(2):
-        assert abs(np.corrcoef(truth[:, k], found.scores[:, k])[0, 1]) > 0.98
-        inside = np.abs(found.loadings[mask[:, k], k])
-        assert inside.min() > 5 * np.abs(found.loadings[~mask[:, k], k]).max()
+        assert abs(np.corrcoef(truth[:, k], factors.scores[:, k])[0, 1]) > 0.98
+        inside = np.abs(factors.loadings[mask[:, k], k])
+        assert inside.min() > 5 * np.abs(factors.loadings[~mask[:, k], k]).max()
 
 
 def test_names_of_gene_sets_have_no_meaning_for_slalom(data):
     special = ["hidden0 set", "hiddenSparse1", "bias", "covariate0", "hidden_parse3"]
     renamed = prepared(data.X.toarray(), data.varm["mask"], special)
-    found = fit(renamed, n_dense=1, max_iterations=15)
-    assert same(found, fit(data, n_dense=1, max_iterations=15))
-    assert list(found.table["name"]) == [*special, "dense_1"]
-    assert list(found.table["kind"]) == ["annotated"] * 5 + ["dense"]
+    factors = fit(renamed, n_dense=1, max_iterations=15)
+    assert same(factors, fit(data, n_dense=1, max_iterations=15))
+    assert list(factors.table["name"]) == [*special, "dense_1"]
+    assert list(factors.table["kind"]) == ["annotated"] * 5 + ["dense"]
 
 
 def test_a_gene_in_no_set_has_no_loadings_and_changes_nothing(data):
     expression = np.insert(data.X.toarray(), 3, 7.0 + np.arange(data.n_obs), axis=1)
     more = prepared(expression, np.insert(data.varm["mask"], 3, False, axis=0))
-    found, without = fit(more, max_iterations=15), fit(data, max_iterations=15)
-    assert not found.loadings[3].any()
-    np.testing.assert_array_equal(np.delete(found.loadings, 3, axis=0), without.loadings)
-    np.testing.assert_array_equal(found.scores, without.scores)
-    np.testing.assert_allclose(found.offset, expression.mean(axis=0), rtol=1e-6)
+    factors, without = fit(more, max_iterations=15), fit(data, max_iterations=15)
+    assert not factors.loadings[3].any()
+    np.testing.assert_array_equal(np.delete(factors.loadings, 3, axis=0), without.loadings)
+    np.testing.assert_array_equal(factors.scores, without.scores)
+    np.testing.assert_allclose(factors.offset, expression.mean(axis=0), rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------- how a run can end
@@ -220,7 +220,7 @@ def test_a_gene_in_no_set_has_no_loadings_and_changes_nothing(data):
 
 @pytest.mark.parametrize("updates", [1, 37])
 def test_a_spent_budget_gives_a_shorter_uninterrupted_run_bit_for_bit(updates, data):
-    found = fit(data, seed=5, budget=BudgetOfChecks(updates), n_dense=2, n_sparse=1)
+    factors = fit(data, seed=5, budget=BudgetOfChecks(updates), n_dense=2, n_sparse=1)
     with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
         mask = data.varm["mask"].astype(float)
         terms = np.array([f"set{k}" for k in range(mask.shape[1])])
@@ -230,18 +230,18 @@ def test_a_spent_budget_gives_a_shorter_uninterrupted_run_bit_for_bit(updates, d
         with _slalom.seeded(5):
             model.train(nIterations=updates)
     order = [3, 4, 5, 6, 7, 2, 0, 1]
-    np.testing.assert_array_equal(found.scores, model.getX()[:, order])
-    np.testing.assert_array_equal(found.loadings, (model.getW() * model.getZ() * (model.doUpdate == 1))[:, order])
-    assert (found.status, found.converged, found.iterations) == ("budget", False, updates)
-    assert f"after {updates} iterations" in found.reason
+    np.testing.assert_array_equal(factors.scores, model.getX()[:, order])
+    np.testing.assert_array_equal(factors.loadings, (model.getW() * model.getZ() * (model.doUpdate == 1))[:, order])
+    assert (factors.status, factors.converged, factors.iterations) == ("budget", False, updates)
+    assert f"after {updates} iterations" in factors.reason
 
 
 def test_a_budget_that_is_spent_at_once_keeps_the_start(data):
-    found = fit(data, budget=Budget(1e-9))
-    assert (found.status, found.converged, found.iterations) == ("budget", False, 0)
-    assert np.isfinite(found.scores).all()
-    assert np.isfinite(found.loadings).all()
-    assert "budget of 1e-09 s" in found.reason
+    factors = fit(data, budget=Budget(1e-9))
+    assert (factors.status, factors.converged, factors.iterations) == ("budget", False, 0)
+    assert np.isfinite(factors.scores).all()
+    assert np.isfinite(factors.loadings).all()
+    assert "budget of 1e-09 s" in factors.reason
 
 
 def test_convergence_and_max_iterations_are_told_apart(data):
@@ -273,10 +273,10 @@ def test_values_that_are_not_finite_end_the_run_as_diverged(data, monkeypatch, t
             model.Eps.E1[:] = np.nan
 
     monkeypatch.setattr(core, "updateEps", broken)
-    found = fit(data)
-    assert (found.status, found.converged) == ("diverged", False)
-    assert found.iterations < 300, "it went on after values were not finite"
-    write_factors(tmp_path / "factors.h5ad", found, data)
+    factors = fit(data)
+    assert (factors.status, factors.converged) == ("diverged", False)
+    assert factors.iterations < 300, "it went on after values were not finite"
+    write_factors(tmp_path / "factors.h5ad", factors, data)
 
 
 # ------------------------------------------------------------------------------------------------ fsclvm_reassociated
@@ -331,8 +331,8 @@ def test_reassociated_equals_the_original_after_300_iterations(trained):
     data = many_sets()
     for method in (fsclvm, fsclvm_reassociated):
         params = registry.resolve(method.SPEC, {"max_iterations": ITERATIONS, "n_dense": 1}, "params")
-        found = method.fit(data, params, 0, "cpu", Budget())
-        assert (found.status, found.iterations) == ("max_iterations", ITERATIONS)
+        factors = method.fit(data, params, 0, "cpu", Budget())
+        assert (factors.status, factors.iterations) == ("max_iterations", ITERATIONS)
     original, modified = trained
     assert original.doUpdate.sum() < len(original.doUpdate), "the example must cover factors that are off"
     np.testing.assert_array_equal(modified.doUpdate, original.doUpdate)
@@ -376,18 +376,18 @@ def test_other_models_stay_unchanged_while_and_after_a_model_is_reassociated(dat
     with pytest.raises(ArithmeticError, match="injected"):
         fsclvm_reassociated.fit(data, params, 0, "cpu", FitsTheOriginalBetween(9))
     assert vars(core) == before
-    for found in (*between, fit(data, max_iterations=12)):
-        assert same(found, expected)
+    for factors in (*between, fit(data, max_iterations=12)):
+        assert same(factors, expected)
     assert len(between) == 1
     assert ["updateS" in vars(model) for model in trained] == [False, True, False, False]
 
 
 def test_reassociated_with_a_spent_budget_equals_its_uninterrupted_run(data):
     params = registry.resolve(fsclvm.SPEC, {"max_iterations": 9}, "params")
-    found = fsclvm_reassociated.fit(data, params, 3, "cpu", Budget())
+    factors = fsclvm_reassociated.fit(data, params, 3, "cpu", Budget())
     stopped = fsclvm_reassociated.fit(data, params | {"max_iterations": 50}, 3, "cpu", BudgetOfChecks(9))
     assert (stopped.status, stopped.iterations) == ("budget", 9)
-    assert same(stopped, found)
+    assert same(stopped, factors)
 
 
 def test_reassociated_is_described_as_a_modified_fsclvm():
@@ -402,12 +402,12 @@ def test_reassociated_is_described_as_a_modified_fsclvm():
 
 def test_seeds_vary_the_run_and_repeat_it(data):
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    found = fit(data, seed=1, max_iterations=40)
+    factors = fit(data, seed=1, max_iterations=40)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     with _slalom.seeded(99):
-        assert same(fit(data, seed=1, max_iterations=40), found)
+        assert same(fit(data, seed=1, max_iterations=40), factors)
     other = fit(data, seed=2, max_iterations=40)
-    assert not np.array_equal(other.scores, found.scores)
+    assert not np.array_equal(other.scores, factors.scores)
 
 
 def test_seeds_choose_the_genes_that_sparse_factors_start_from(data):
