@@ -90,7 +90,7 @@ def ranges(server):
     return [headers.get("Range") for _, headers in server.requests]
 
 
-def test_servers_that_fail_and_work_again(bench, server):
+def test_a_server_that_fails_and_comes_back(bench, server):
     """One file for each fault, all in one run. The first request for a file asks whether the server has it."""
     faults = {fault.__name__: fault for fault in REASONS}
     use(bench, **{name: server.file | {"name": name, "sources": [f"{server.url}/{name}"]} for name in faults})

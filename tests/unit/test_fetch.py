@@ -226,6 +226,13 @@ def test_a_source_that_fails_is_named_with_the_reason_and_the_next_is_tried(serv
     assert names(tmp_path) == ["counts.bin", "local"]
 
 
+def test_a_server_that_stalls_is_given_up_after_the_time_out(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    server.answers = [stalling]
+    with pytest.raises(UserError, match="timed out after"):
+        get(tmp_path, server.url)
+
+
 def test_pauses_double_and_follow_retry_after_up_to_a_limit(server, tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr(download.time, "sleep", pauses.append)
@@ -399,6 +406,13 @@ def test_without_a_known_hash_only_an_etag_allows_to_continue(server, tmp_path):
     server.answers = [status(404)] * 2 + [cut(100_000, ETag='"a"'), rest_if('"a"')]
     get_unknown(tmp_path, server.url)
     assert server.requests[3][1]["Range"] == "bytes=100000-"
+    assert (tmp_path / "counts.bin").read_bytes() == CONTENT
+
+
+def test_without_a_known_hash_another_range_is_not_added(server, tmp_path):
+    other_range = status(206, CONTENT[:200_000], Content_Range="bytes 0-199999/300000")
+    server.answers = [cut(100_000, ETag='"a"'), other_range, rest_if('"a"')]
+    get_unknown(tmp_path, server.url)
     assert (tmp_path / "counts.bin").read_bytes() == CONTENT
 
 

@@ -22,8 +22,7 @@ from ..contracts.files import atomic, sha256
 from . import archives
 
 COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
-HEADING = """# Hashes of files for which nobody published one, as they were when first read. `make pin` adds lines.
-group\tfile\tsha256\tbytes\tsource"""
+HEADING = "# Files for which nobody published a hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
 LINE = re.compile(r"([^\t]+)\t([^\t]+)\t([0-9a-f]{64})\t([0-9]+)\t([^\t]*)")
 
 GZIP, HDF5 = (0, b"\x1f\x8b"), (0, b"\x89HDF\r\n\x1a\n")
@@ -48,7 +47,7 @@ def read_pins(table: Path) -> dict[tuple[str, ...], Pin]:
     for number, line in enumerate(table.read_text().splitlines() if table.exists() else [], 1):
         if match := LINE.fullmatch(line):
             pins[match.group(1, 2)] = Pin(*match.groups())
-        elif line not in HEADING.splitlines():
+        elif not line.startswith("#") and line not in HEADING.splitlines():
             raise UserError(f"{table}: line {number} is not a pin (five columns, tab-separated): correct or delete it")
     return pins
 

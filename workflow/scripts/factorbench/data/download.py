@@ -6,6 +6,7 @@ download that broke off.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -14,14 +15,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from ..contracts import files
 from ..contracts.errors import UserError, out_of_resources
+from ..contracts.files import sha256
 from ..progress import bar
 from . import archives, checksums, sources
 from .archives import CHUNK, Failure, short
@@ -101,11 +101,11 @@ class _Download:
         path.parent.mkdir(parents=True, exist_ok=True)
         mirrored = sources.mirrored(path.name, self.group, self.mirrors)
         problems = []
-        for place, source in [*zip(mirrored, mirrored, strict=True), *sources.own(self.entry)]:
+        for place, source in [*((place, place) for place in mirrored), *sources.own(self.entry)]:
             # Each place has its temporary file, since the data of two sources must not be mixed.
-            part = path.with_name(f".{path.name}.{sha256(place.encode()).hexdigest()[:8]}.part")
+            part = path.with_name(f".{path.name}.{hashlib.sha256(place.encode()).hexdigest()[:8]}.part")
             try:
-                self.source(source, part)
+                self.from_source(source, part)
             except (Failure, OSError) as problem:
                 resource_error = out_of_resources(problem, f"{self.group}/{path.name}")
                 if resource_error:  # another source would not help
@@ -116,12 +116,12 @@ class _Download:
             for leftover in path.parent.glob(f".{path.name}.????????.part*"):
                 leftover.unlink()
             if not self.known:  # the table of pins is public, so the address of a mirror must not get into it
-                place_shown = "a mirror" if place in mirrored else " ".join(place.split())
-                checksums.note(path).write_text(f"{files.sha256(path)} {place_shown}")
+                public = "a mirror" if place in mirrored else " ".join(place.split())
+                checksums.note(path).write_text(f"{sha256(path)} {public}")
             return place
         raise Failure("; ".join(problems) or "the config names none")
 
-    def source(self, source: str | dict[str, str], part: Path) -> None:
+    def from_source(self, source: str | dict[str, str], part: Path) -> None:
         """Write the file of one source to ``part`` and check it."""
         if isinstance(source, dict) and "pypi" in source:
             with tempfile.TemporaryDirectory() as folder:
@@ -139,22 +139,22 @@ class _Download:
                     archive.unlink()
                     raise
         elif sources.remote(source):
-            self.address(source, part)
+            self.from_address(source, part)
         else:
             shutil.copyfile(sources.local(source), part)
         if problem := self.fault(part):
             part.unlink()
             raise Failure(problem)
 
-    def address(self, address: str, part: Path) -> None:
+    def from_address(self, address: str, part: Path) -> None:
         """Download to ``part``. Try again after a pause that doubles, with a random factor."""
+        if self.known and part.exists() and not self.fault(part):
+            return  # complete, but the last call was killed before it gave the file its name
         tag = part.with_name(f"{part.name}.tag")
         for attempt in range(1, ATTEMPTS + 1):
             if not self.known and not tag.exists():
                 part.unlink(missing_ok=True)  # neither hash nor ETag would show that the file has changed meanwhile
             resumed = part.exists()
-            if resumed and self.known and not self.fault(part):
-                return
             try:
                 (self.ftp if address.lower().startswith("ftp:") else self.http)(address, part, tag)
                 if not resumed or not self.fault(part):
@@ -179,7 +179,7 @@ class _Download:
                 status, given = response.status_code, response.headers
                 if status == 416 or (status == 206 and not given.get("Content-Range", "").startswith(f"bytes {done}-")):
                     part.unlink(missing_ok=True)  # the next attempt starts over
-                    raise Transient(f"HTTP {status}")
+                    raise Transient(f"HTTP {status} instead of the data after byte {done}")
                 if status in TRANSIENT_STATUSES:
                     wait = given.get("Retry-After", "")
                     raise Transient(f"HTTP {status}", float(wait) if wait.isdigit() else 0.0)

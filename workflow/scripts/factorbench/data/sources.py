@@ -130,5 +130,7 @@ def _package(requirement: str) -> str:
         return ""
     listed = done.stdout.partition("Available versions:")[2].partition("\n")[0].replace(",", " ").split()
     if "No matching distribution found" in done.stderr or (listed and Version(version) not in map(Version, listed)):
-        return f"is not listed by the package registry (versions there: {', '.join(listed[:5]) or 'none, or no answer'})"
+        return (
+            f"is not listed by the package registry (versions there: {', '.join(listed[:5]) or 'none, or no answer'})"
+        )
     return ""
