@@ -103,3 +103,12 @@ def test_the_guide_to_datasets_is_accepted_by_the_config():
         known = schema.read("config")["$defs"]["dataset"]["properties"]
         if isinstance(keys, dict) and "kind" not in keys:
             assert set(keys) <= set(known), example
+
+
+def test_tests_that_documents_name_exist():
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    known = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    for name in ("docs/faults.md", "SECURITY.md"):
+        named = set(re.findall(r"\btest_\w+", (ROOT / name).read_text()))
+        assert named
+        assert named <= known | {path.stem for path in files}, name
