@@ -1,7 +1,7 @@
-"""A Slurm of two small nodes on the loopback of this machine, for as long as it is wanted: no cgroups, no database,
-and a card on the second node that is none.
+"""A Slurm of two small nodes on this machine for the time of a test: no cgroups, no accounting database.
 
-Every daemon is a child of this process, which ends it by its id; the kernel ends it if this process dies first.
+The second node has a pretended GPU (/dev/null). Every daemon is a child of this process, which stops it by its id. The
+kernel stops it if this process dies first.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
 CONFIG = Path("/etc/slurm/slurm.conf")
-"""Where Slurm looks: the executor plugin takes SLURM_CONF, like all SLURM_*, from what jobs start."""
+"""Slurm's default path. SLURM_CONF could not set another, because the executor removes SLURM_* from what jobs start."""
 
-CARDS = CONFIG.with_name("gres.conf")
+GPUS = CONFIG.with_name("gres.conf")
 
 HEADING = "# Made by tests/slurm of factorbench, by process {}; removed when it ends.\n"
 
@@ -57,24 +58,24 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 class NoCluster(Exception):
-    """Why there can be no Slurm here, in one line."""
+    """Slurm cannot be used. The text is one line with the reason."""
 
 
 def install() -> None:
-    """Have what Slurm needs, from Debian's packages where it is missing.
+    """Install the Debian packages of Slurm if programs of it are missing.
 
     Raises
     ------
     NoCluster
-        If this process may not install them, or cannot.
+        If this process is not root, or the packages cannot be installed.
     """
     if os.geteuid() != 0:
-        raise NoCluster("Slurm's daemons are started as root; run it as root, in a container say")
+        raise NoCluster("Slurm's daemons are started as root; run the tests as root, for example in a container")
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise NoCluster(f"{', '.join(missing)} not found, and no apt-get to install {' '.join(PACKAGES)} with")
+        raise NoCluster(f"{', '.join(missing)} not found, and no apt-get to install {' '.join(PACKAGES)}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
         done = subprocess.run(["apt-get", "-qq", *command], env=quiet, capture_output=True, text=True)
@@ -84,12 +85,12 @@ def install() -> None:
 
 
 class Cluster:
-    """Two nodes of four CPUs each, whatever the machine has; ``with Cluster() as cluster`` has them up and down."""
+    """Two nodes of four CPUs each, however many the machine has. They run inside ``with Cluster() as cluster``."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the path of a socket must be short
         self.daemons: list[subprocess.Popen] = []
-        self.ours = False
+        self.configured = False
 
     def __enter__(self) -> Cluster:
         try:
@@ -104,13 +105,13 @@ class Cluster:
         self.stop()
 
     def configure(self) -> None:
-        """Write Slurm's configuration, unless another Slurm has one here."""
-        for path in filter(Path.exists, (CONFIG, CARDS)):
-            process = maker(path.read_text())
+        """Write Slurm's configuration. Raise `NoCluster` if another Slurm has one, or such a test runs already."""
+        for path in filter(Path.exists, (CONFIG, GPUS)):
+            process = writer(path.read_text())
             if process is None:
-                raise NoCluster(f"{path} is there: this machine has a Slurm of its own; run it elsewhere")
+                raise NoCluster(f"{path} exists: this machine has another Slurm; run the tests elsewhere")
             if Path(f"/proc/{process}").exists():
-                raise NoCluster(f"process {process} is using Slurm for such a test already; wait for its end")
+                raise NoCluster(f"process {process} is using Slurm for these tests already; wait for its end")
         (self.folder / "state").mkdir()
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
@@ -119,36 +120,35 @@ class Cluster:
         text = TEMPLATE.format(host=socket.gethostname(), folder=self.folder, ports=free_ports(3), memory=memory)
         CONFIG.parent.mkdir(exist_ok=True)
         CONFIG.write_text(HEADING.format(os.getpid()) + text)
-        CARDS.write_text(HEADING.format(os.getpid()) + "NodeName=node2 Name=gpu File=/dev/null\n")
-        self.ours = True
+        GPUS.write_text(HEADING.format(os.getpid()) + "NodeName=node2 Name=gpu File=/dev/null\n")
+        self.configured = True
 
     def start(self) -> None:
+        """Start all daemons; return when both nodes are idle."""
         munge = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "seed", "log")]
-        self.daemon("munged", "--foreground", "--force", f"--socket={self.folder}/munge.socket", *munge)
-        wait(lambda: (self.folder / "munge.socket").exists(), 10, self.complaint)
-        self.daemon("slurmctld", "-D", "-i")
-        self.daemon("slurmd", "-D", "-N", "node1")
-        self.daemon("slurmd", "-D", "-N", "node2")
-        wait(lambda: ask("sinfo", "--noheader", "--format=%t %D") == ["idle 2"], 30, self.complaint)
+        self.start_daemon("munged", "--foreground", "--force", f"--socket={self.folder}/munge.socket", *munge)
+        wait_for(lambda: (self.folder / "munge.socket").exists(), 10, self.last_errors)
+        self.start_daemon("slurmctld", "-D", "-i")
+        self.start_daemon("slurmd", "-D", "-N", "node1")
+        self.start_daemon("slurmd", "-D", "-N", "node2")
+        wait_for(lambda: lines_of("sinfo", "--noheader", "--format=%t %D") == ["idle 2"], 30, self.last_errors)
 
-    def daemon(self, *command: str) -> None:
-        log = open(self.folder / "output.log", "ab")  # noqa: SIM115 - the daemon's, as long as it lives
-        self.daemons.append(subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent))
-        log.close()
+    def start_daemon(self, *command: str) -> None:
+        with open(self.folder / "output.log", "ab") as log:
+            self.daemons.append(subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=stop_with_parent))
 
-    def complaint(self) -> str:
-        """The last errors of the daemons."""
+    def last_errors(self) -> str:
+        """Return the last errors in the logs of the daemons."""
         lines = [line for path in self.folder.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
-        return (
-            "; ".join([line for line in lines if "error" in line or "fatal" in line][-3:]) or "no error in their logs"
-        )
+        errors = [line for line in lines if "error" in line or "fatal" in line]
+        return "; ".join(errors[-3:]) or "no error in their logs"
 
     def stop(self) -> None:
-        """End all jobs, then the daemons, by their ids; take the configuration away."""
+        """Cancel all jobs, stop the daemons by their ids, and remove the configuration."""
         try:
             if len(self.daemons) > 1 and self.daemons[1].poll() is None:
                 subprocess.run(["scancel", "--quiet", "--user=root"], timeout=20)
-                wait(lambda: not ask("squeue", "--noheader"), 20, self.complaint)
+                wait_for(lambda: not lines_of("squeue", "--noheader"), 20, self.last_errors)
         finally:
             for daemon in reversed(self.daemons):
                 daemon.terminate()
@@ -158,34 +158,34 @@ class Cluster:
                 except subprocess.TimeoutExpired:
                     daemon.kill()
                     daemon.wait()
-            if self.ours:
+            if self.configured:
                 CONFIG.unlink(missing_ok=True)
-                CARDS.unlink(missing_ok=True)
+                GPUS.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """What the controller wrote of each job that ended, by its id: JobState, TimeLimit, NodeList, EndTime, ..."""
+        """Return the controller's record of each finished job by its id: JobState, TimeLimit, NodeList, EndTime, ..."""
         log = self.folder / "jobs.log"
         lines = log.read_text().splitlines() if log.exists() else []
         rows = [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines]
         return {row["JobId"]: row for row in rows}
 
     def submitted(self) -> set[str]:
-        """Ids of all jobs that the controller was given, by its own log."""
+        """Return the ids of all jobs that were submitted, from the controller's log."""
         lines = (self.folder / "slurmctld.log").read_text().splitlines()
         words = [word for line in lines if "_slurm_rpc_submit_batch_job" in line for word in line.split()]
         return {word.removeprefix("JobId=") for word in words if word.startswith("JobId=")}
 
 
-def maker(text: str) -> str | None:
-    """Id of the process that wrote this configuration; ``None`` if it is none of ours."""
+def writer(text: str) -> str | None:
+    """Return the id of the process that wrote this configuration; ``None`` if these tests did not write it."""
     before, _, after = HEADING.partition("{}")
     line = text.partition("\n")[0] + "\n"
     return line.removeprefix(before).removesuffix(after) if line.startswith(before) and line.endswith(after) else None
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent does, however that ends."""
+def stop_with_parent() -> None:
+    """Tell the kernel to send SIGTERM to this process when its parent ends for any reason."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
@@ -197,16 +197,16 @@ def free_ports(n: int) -> list[int]:
     return ports
 
 
-def ask(*command: str) -> list[str]:
-    """Lines that a command of Slurm prints; none while nobody answers."""
+def lines_of(*command: str) -> list[str]:
+    """Return the lines that a command of Slurm prints, or none if it fails because no daemon answers."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     return done.stdout.split("\n")[:-1] if done.returncode == 0 else []
 
 
-def wait(done, seconds: float, complaint) -> None:
-    """Until ``done()``; `NoCluster` with the daemons' last words if that takes longer than ``seconds``."""
+def wait_for(condition: Callable[[], object], seconds: float, last_errors: Callable[[], str]) -> None:
+    """Return when ``condition()`` is true; raise `NoCluster` with the daemons' last errors after ``seconds``."""
     end = time.monotonic() + seconds
-    while not done():
+    while not condition():
         if time.monotonic() > end:
-            raise NoCluster(f"Slurm did not get ready or empty within {seconds:g} s: {complaint()}")
+            raise NoCluster(f"Slurm was not ready or not empty within {seconds:g} s: {last_errors()}")
         time.sleep(0.2)

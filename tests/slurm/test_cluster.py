@@ -1,4 +1,4 @@
-"""The Slurm that is tested with: refused in one line where it cannot be, gone when it is no longer wanted."""
+"""The Slurm that the tests start: an error of one line if there can be none, and no process left in the end."""
 
 import os
 import shutil
@@ -11,20 +11,21 @@ import pytest
 
 from tests.planted import ROOT
 from tests.slurm import cluster
-from tests.slurm.cluster import Cluster, NoCluster, ask, install, wait
+from tests.slurm.cluster import Cluster, NoCluster, install, lines_of, wait_for
 
 HOLD = (
     "from tests.slurm.cluster import *; install(); c = Cluster(); c.__enter__(); print(c.folder, flush=True); input()"
 )
+"""A process that starts a Slurm, prints its folder and waits."""
 
 
-def test_who_may_not_install_is_told(monkeypatch):
+def test_only_root_may_install(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NoCluster, match=r"^Slurm's daemons are started as root; .+$"):
         install()
 
 
-def test_no_slurm_is_an_error_and_no_pass():
+def test_without_slurm_the_tests_end_with_an_error():
     environment = {**os.environ, "PATH": "/nowhere", "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     command = [sys.executable, "-m", "pytest", "tests/slurm/test_slurm.py", "-q"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -36,19 +37,20 @@ def test_no_slurm_is_an_error_and_no_pass():
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
+    """The path of a configuration in a temporary folder."""
     monkeypatch.setattr(cluster, "CONFIG", tmp_path / "slurm.conf")
-    monkeypatch.setattr(cluster, "CARDS", tmp_path / "gres.conf")
+    monkeypatch.setattr(cluster, "GPUS", tmp_path / "gres.conf")
     return cluster.CONFIG
 
 
 @pytest.mark.parametrize(
     ("first_line", "reason"),
     [
-        ("ClusterName=real", "this machine has a Slurm of its own"),
+        ("ClusterName=real", "this machine has another Slurm"),
         (cluster.HEADING.format(os.getpid()).strip(), f"process {os.getpid()} is using Slurm"),
     ],
 )
-@pytest.mark.parametrize("name", ["CONFIG", "CARDS"])
+@pytest.mark.parametrize("name", ["CONFIG", "GPUS"])
 def test_another_slurm_is_left_alone(config, name, first_line, reason):
     path = getattr(cluster, name)
     path.write_text(first_line + "\nrest\n")
@@ -57,40 +59,40 @@ def test_another_slurm_is_left_alone(config, name, first_line, reason):
     assert path.read_text() == first_line + "\nrest\n"
 
 
-def test_what_a_dead_process_left_is_replaced(config):
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    config.write_text(cluster.HEADING.format(gone.pid))
-    left = Cluster()
-    left.configure()
-    assert cluster.maker(config.read_text()) == str(os.getpid())
-    left.stop()
+def test_the_configuration_of_a_dead_process_is_replaced(config):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    config.write_text(cluster.HEADING.format(dead.pid))
+    ours = Cluster()
+    ours.configure()
+    assert cluster.writer(config.read_text()) == str(os.getpid())
+    ours.stop()
     assert not config.exists()
-    assert not left.folder.exists()
+    assert not ours.folder.exists()
 
 
-def alive():
-    """Command lines of all daemons of a Slurm on this machine."""
-    found = []
+def running_daemons():
+    """Return the command lines of all daemons of Slurm on this machine."""
+    lines = []
     for process in Path("/proc").glob("[0-9]*"):
         words = (process / "cmdline").read_bytes().split(b"\0") if process.exists() else [b""]
         if Path(words[0].decode()).name in ("munged", "slurmctld", "slurmd"):
-            found.append(words)
-    return found
+            lines.append(words)
+    return lines
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_daemons_die_with_the_process_that_started_them(how):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_daemons_stop_with_the_process_that_started_them(number):
     install()
     holder = subprocess.Popen([sys.executable, "-c", HOLD], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         folder = holder.stdout.readline().decode().strip()
-        assert ask("sinfo", "--noheader", "--format=%D") == ["2"]
-        assert len(alive()) == 4
+        assert lines_of("sinfo", "--noheader", "--format=%D") == ["2"]
+        assert len(running_daemons()) == 4
     finally:
-        holder.send_signal(how)
+        holder.send_signal(number)
         holder.wait()
-    wait(lambda: not alive(), 15, lambda: "still there")
+    wait_for(lambda: not running_daemons(), 15, lambda: "daemons still run")
     shutil.rmtree(folder)
-    with Cluster() as up:  # over what was left
-        assert up.ours
+    with Cluster() as replaced:  # although the configuration of the dead process is there
+        assert replaced.configured

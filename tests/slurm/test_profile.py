@@ -1,9 +1,9 @@
-"""What the profile plans, and what runs ask for; no Slurm is needed to plan."""
+"""What jobs request with profiles/slurm. Planning needs no Slurm."""
 
 import itertools
-import json
 import re
 
+import h5py
 import pytest
 import yaml
 from factorbench import registry
@@ -19,24 +19,27 @@ from tests.workflow.conftest import planted_config
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="envs/slurm.txt is not installed: make slurm-test")
 
 CELLS, GENES, SETS = 13_576, 953, 130
+"""The size of the Kang data."""
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """All methods on data that are said to be there and large."""
+    """All methods on a prepared dataset of which only the size exists."""
     bench = ClusterBench(tmp_path_factory.mktemp("plan"))
     bench.config = planted_config(bench.folder)
     bench.config["methods"]["patient"] = {"use": "fsclvm", "params": {"n_dense": 3}}
     bench.config["methods"]["random_mask"]["timeout"] = "2h"
     bench.config["runs"].append({"datasets": ["planted"], "methods": ["patient"]})
-    data = bench.result("data/planted")
-    data.mkdir(parents=True)
-    (data / "checked.json").write_text(json.dumps({"cells": CELLS, "genes": GENES, "gene_sets": SETS}))
+    path = bench.result("data/planted/prepared.h5ad")
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file.create_group("X").attrs["shape"] = (CELLS, GENES)
+        file["varm/mask"] = [[False] * SETS] * GENES
     return bench
 
 
 def plan(bench, device="cpu"):
-    """Rule and what it asks for, of every job that a dry run shows; with --cores, or a dry run takes it to be 1."""
+    """Return rule and requests of every job of a dry run (with --cores, because a dry run plans for one core)."""
     bench.config["device"] = device
     bench.write_config(bench.config)
     with bench.started("-n", "--cores", "64", *PROFILE) as process:
@@ -44,20 +47,18 @@ def plan(bench, device="cpu"):
     assert bench.code == 0, printed[-3000:]
     jobs = []
     for block in re.split(r"\n(?=(?:local)?rule )", printed)[1:]:
-        asked = dict(part.split("=", 1) for part in re.search(r"resources: (.*)", block)[1].split(", "))
-        asked["threads"] = (re.search(r"threads: (\d+)", block) or [None, "1"])[1]
-        asked["wildcards"] = (re.search(r"wildcards: (.*)", block) or [None, ""])[1]
-        jobs.append((block.split(":")[0], asked))
+        requests = dict(part.split("=", 1) for part in re.search(r"resources: (.*)", block)[1].split(", "))
+        requests["threads"] = (re.search(r"threads: (\d+)", block) or [None, "1"])[1]
+        requests["wildcards"] = (re.search(r"wildcards: (.*)", block) or [None, ""])[1]
+        jobs.append((block.split(":")[0], requests))
     return jobs
 
 
 def fits(jobs):
+    """Return the requests of the run of each method with seed 0."""
     pattern = r"dataset=planted, method=(\w+), seed=0"
-    return {
-        re.fullmatch(pattern, asked["wildcards"])[1]: asked
-        for rule, asked in jobs
-        if rule == "rule fit" and asked["wildcards"].endswith("seed=0")
-    }
+    found = {re.fullmatch(pattern, requests["wildcards"]): requests for rule, requests in jobs if rule == "rule fit"}
+    return {match[1]: requests for match, requests in found.items() if match}
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +66,14 @@ def planned(bench):
     return plan(bench)
 
 
-def test_timed_runs_and_only_they_take_a_node_for_themselves(planned):
-    for rule, asked in planned:
-        assert (asked.get("slurm_extra") == "--exclusive") is (rule == "rule fit")
-    assert all("mem_mb" in asked and "runtime" in asked for _, asked in planned)
+def test_only_timed_runs_take_a_node_of_their_own(planned):
+    for rule, requests in planned:
+        assert (requests.get("slurm_extra") == "--exclusive") is (rule == "rule fit")
+    assert all("mem_mb" in requests and "runtime" in requests for _, requests in planned)
 
 
-def test_time_is_by_time_out_budget_or_else_a_day(planned):
-    minutes = {method: int(asked["runtime"]) for method, asked in fits(planned).items()}
+def test_time_is_that_of_the_time_out_or_the_budget_or_a_day(planned):
+    minutes = {method: int(requests["runtime"]) for method, requests in fits(planned).items()}
     assert minutes == {
         "ae": 15 + 24 * 60,
         "gene_set_mean": 15 + 24 * 60,
@@ -84,17 +85,17 @@ def test_time_is_by_time_out_budget_or_else_a_day(planned):
     }
 
 
-def test_memory_is_by_method_and_size(planned):
-    """f-scLVM took 2,870 MiB on data of this size, the autoencoder 500, PCA 240."""
-    memory = {method: int(asked["mem_mb"]) for method, asked in fits(planned).items()}
+def test_memory_follows_from_method_and_size(planned):
+    """Measured on data of this size: f-scLVM 2,870 MiB, the autoencoder 500, PCA 240."""
+    memory = {method: int(requests["mem_mb"]) for method, requests in fits(planned).items()}
     assert memory["fsclvm"] == pytest.approx(2000 + 1.25 * 8 * CELLS * (8 * GENES + SETS**2) / 2**20, abs=1)
     assert memory["patient"] > memory["fsclvm"] > 2870 * 1.5
     assert 1000 < memory["pca"] == memory["ae"] < 3000
 
 
-def test_threads_are_the_methods_own(planned):
-    """16: the profile's most, for what can use all there are."""
-    threads = {method: int(asked["threads"]) for method, asked in fits(planned).items()}
+def test_threads_are_those_of_the_method(planned):
+    """A method that can use all cores gets 16, the most that the profile allows."""
+    threads = {method: int(requests["threads"]) for method, requests in fits(planned).items()}
     assert threads == {
         "ae": 4,
         "random_mask": 4,
@@ -107,37 +108,28 @@ def test_threads_are_the_methods_own(planned):
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
-def test_a_card_is_asked_for_by_those_who_can_use_it(bench, device):
-    asking = {method for method, asked in fits(plan(bench, device=device)).items() if "gpu" in asked}
-    assert asking == (set() if device == "cpu" else {"ae", "random_mask"})
+def test_methods_that_can_use_a_gpu_request_one_unless_the_device_is_cpu(bench, device):
+    with_gpu = {method for method, requests in fits(plan(bench, device=device)).items() if "gpu" in requests}
+    assert with_gpu == (set() if device == "cpu" else {"ae", "random_mask"})
 
 
-def test_a_run_takes_the_memory_that_its_method_says(tmp_path):
-    """So much more than a small one as it says, in bytes, to a quarter."""
-    method, peaks, said = registry.load("method", "fsclvm"), [], []
+def test_a_run_takes_the_memory_that_its_method_predicts(tmp_path):
+    """f-scLVM on small and larger data: the difference is as predicted, within a quarter."""
+    method, peaks, predicted = registry.load("method", "fsclvm"), [], []
     params = registry.resolve(method.SPEC, {"max_iterations": 1}, "fsclvm")
     for n_cells, n_genes, n_sets in ((100, 200, 10), (3000, 500, 70)):
         folder = tmp_path / str(n_cells)
         folder.mkdir()
         data = planted(n_cells, n_genes, n_sets)
         write_prepared(folder / "prepared.h5ad", data)
-        job = dict.fromkeys(JOB_KEYS) | {
-            "dataset": "planted",
-            "method": "fsclvm",
-            "use": "fsclvm",
-            "params": params,
-            "seed": 0,
-            "device": "cpu",
-            "threads": 1,
-            "prepared": str(folder / "prepared.h5ad"),
-            "factors": str(folder / "factors.h5ad"),
-            "run": str(folder / "run.json"),
-            "model": str(folder / "model"),
-        }
+        paths = {"prepared": "prepared.h5ad", "factors": "factors.h5ad", "run": "run.json", "model": "model"}
+        job = dict.fromkeys(JOB_KEYS) | {key: str(folder / name) for key, name in paths.items()}
+        job |= {"dataset": "planted", "method": "fsclvm", "use": "fsclvm", "params": params, "seed": 0}
+        job |= {"device": "cpu", "threads": 1}
         write_json(folder / "job.json", job)
         peaks.append(supervise(folder / "job.json", lambda chunk: None)["peak_memory_mb"])
-        said.append(method.memory(n_cells, *data.varm["mask"].shape, params) / 2**20)
-    assert peaks[1] - peaks[0] == pytest.approx(said[1] - said[0], rel=0.25)
+        predicted.append(method.memory(n_cells, *data.varm["mask"].shape, params) / 2**20)
+    assert peaks[1] - peaks[0] == pytest.approx(predicted[1] - predicted[0], rel=0.25)
 
 
 @pytest.mark.parametrize("preset", ["config.yaml", "workflow/presets/paper.yaml"])
@@ -150,11 +142,10 @@ def test_presets_can_be_planned(preset, tmp_path):
 
 
 def test_every_line_of_the_profile_is_explained():
-    """By a comment beside it, or on the line above it, or above the block that it begins."""
+    """By a comment beside it, on the line above it, or above the block that it begins."""
     lines = (ROOT / "profiles/slurm/profile.yaml").read_text().splitlines()
     for before, line in itertools.pairwise(["", *lines]):
         explained = "#" in line or not line.strip() or before.lstrip().startswith("#")
         assert explained, line
-    assert set(yaml.safe_load("\n".join(lines))["set-resources"]) <= {
-        *re.findall(r"^rule (\w+):", "".join(p.read_text() for p in (ROOT / "workflow/rules").glob("*.smk")), re.M)
-    }
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    assert set(yaml.safe_load("\n".join(lines))["set-resources"]) <= {*re.findall(r"^rule (\w+):", rules, re.M)}
