@@ -13,7 +13,7 @@ from scipy import sparse
 
 
 def prepared(n_cells=120, n_genes=12, seed=0, contrast=True, labels=None):
-    """Prepared data with two conditions, three cell types and three gene sets (A, B, C)."""
+    """Return prepared data with two conditions, three cell types and three gene sets (A, B, C)."""
     rng = np.random.default_rng(seed)
     values = np.where(rng.random((n_cells, n_genes)) < 0.6, rng.gamma(2, 0.5, (n_cells, n_genes)), 0)
     labels = labels or {
@@ -43,13 +43,13 @@ def prepared(n_cells=120, n_genes=12, seed=0, contrast=True, labels=None):
 
 
 def written(factors, data, path):
-    """``factors`` as a metric meets them: written and read back."""
+    """Write factors and read them back, as a metric gets them."""
     write_factors(path, factors, data)
     return read_factors(path)
 
 
 def factors(data, seed=0, off=(), offset=True):
-    """Scores that follow the condition (A), the B cells (B), nothing (C), and one sparse and one dense factor."""
+    """Return factors: A follows the condition, B the B cells; C, one sparse and one dense factor are noise."""
     rng = np.random.default_rng(seed)
     names = ["A", "B", "C", "sparse_1", "dense_1"]
     scores = rng.normal(size=(data.n_obs, 5))
@@ -70,14 +70,15 @@ def factors(data, seed=0, off=(), offset=True):
 
 
 USES = {"ae": "interpretable_ae", "slow": "fsclvm", "slow_reassociated": "fsclvm_reassociated"}
-"""Implementations of the toy methods; the others have the name of theirs."""
+"""Registered method of each toy method; the others have the name of theirs."""
 
 
 def run(dataset="toy", method="ae", seed=0, status="ok", seconds=2.0, **other):
-    """A run.json."""
+    """Return the content of a run.json."""
     record = {
-        **{"dataset": dataset, "method": method, "use": USES.get(method, method), "seed": seed, "params": {}, "status": status},
-        **{"reason": "" if status == "ok" else f"because of {status}", "converged": None, "iterations": 30},
+        **{"dataset": dataset, "method": method, "use": USES.get(method, method), "seed": seed, "params": {}},
+        **{"status": status, "reason": "" if status == "ok" else f"because of {status}"},
+        **{"converged": None, "iterations": 30},
         **{"fit_seconds": seconds, "start_seconds": None, "budget_seconds": None, "timeout_seconds": None},
         **{"n_cells": 120, "n_genes": 12},
         **{"n_factors": 5, "n_active": 4, "device": "cpu", "threads": 1, "peak_memory_mb": 100.0, "host": "node"},
@@ -89,7 +90,7 @@ def run(dataset="toy", method="ae", seed=0, status="ok", seconds=2.0, **other):
 
 
 def scores(*rows):
-    """scores.tsv from dicts that say what differs from a training accuracy of factor A."""
+    """Return a table of scores: a training accuracy of factor A per row, with the changes of one dict."""
     usual = {
         **{"dataset": "toy", "method": "ae", "seed": 0, "metric": "accuracy", "factor": "A"},
         **{"label": "condition=stimulated", "split": "train", "value": 0.5, "lower": np.nan, "upper": np.nan},
@@ -101,7 +102,7 @@ def scores(*rows):
 
 
 def config():
-    """A resolved config, as far as figures and the report look at it."""
+    """Return the part of a resolved config that figures and the report read."""
     toy = {
         **{"title": "Toy cells", "organism": "mouse", "doi": "10.1000/toy", "licence": "CC0", "n_cells": None},
         **{"citation": "Toy et al. <2020>", "gene_sets": ["sets"], "missing": [], "hold_out": None, "donor": ""},
