@@ -64,7 +64,7 @@ def with_record(data, **changes):
 # --------------------------------------------------------------------------------------------------------- questions
 
 
-def classes_asked(data):
+def names_of_questions(data):
     return [names for _, names, _ in questions(data)]
 
 
@@ -86,16 +86,16 @@ def test_a_contrast_without_a_negative_class_compares_with_all_other_cells():
 
 def test_without_a_contrast_each_class_is_a_question_but_not_a_single_class():
     data = toy.prepared(30, contrast=False, labels={"a": np.array(["x", "y", "z"] * 10), "b": np.array(["same"] * 30)})
-    assert classes_asked(data) == [["a=x", "a=y", "a=z"]]
+    assert names_of_questions(data) == [["a=x", "a=y", "a=z"]]
 
 
 def test_the_contrast_is_the_first_question_in_any_order_of_labels(data):
     other_order = with_record(data, labels={"cell_type": "cell_type", "condition": "condition"})
-    assert classes_asked(other_order)[0] == ["condition=stimulated"]
+    assert names_of_questions(other_order)[0] == ["condition=stimulated"]
 
 
 def test_donors_are_not_a_question(data):
-    assert classes_asked(with_record(data, donor="cell_type")) == [["condition=stimulated"]]
+    assert names_of_questions(with_record(data, donor="cell_type")) == [["condition=stimulated"]]
 
 
 # -------------------------------------------------------------------------------------------------------- separation
