@@ -61,7 +61,7 @@ check-dataset: $(VENV)/.factorbench ## describe a dataset before anything is run
 	@test -n "$(NAME)" || { echo "error: which dataset? make check-dataset NAME=a_dataset" >&2; exit 1; }
 	@$(BIN)/snakemake check_dataset --forcerun describe $(OPTIONS)
 
-pin: $(VENV)/.factorbench ## move the hashes in resources/checksums.tsv into checksums.tsv, to be committed
+pin: $(VENV)/.factorbench ## copy the hashes in resources/checksums.tsv into checksums.tsv, to be committed
 	@$(BIN)/python -m factorbench.data.checksums
 
 verify: $(VENV)/.factorbench ## check results/ against its manifest, and every table and figure against its runs
