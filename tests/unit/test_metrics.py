@@ -153,6 +153,7 @@ def test_classes_with_fewer_cells_than_folds_are_spread_over_the_folds_together(
     fold = separation._folds(y, 5, seed=0)
     assert np.bincount(fold).tolist() == [6] * 5
     assert np.bincount(fold[y.any(axis=0)]).tolist() == [2] * 5
+    assert np.bincount(separation._folds(y[:, 20:], 5, seed=0)).tolist() == [2] * 5
     assert separation._folds(y[:, 20:], 11, seed=0) is None
 
 
@@ -258,6 +259,15 @@ def test_a_cell_is_put_into_the_class_where_its_logit_is_positive():
     a, b = np.array([0.3, -0.3, 1, -1, 0]), np.array([2, -2, 0, 0, 0])
     expected = [[(a[k] + b[k] * x[n] > 0) == y[k, n] for n in range(50)] for k in range(5)]
     assert correct(x, y, a, b).tolist() == expected
+
+
+def test_a_class_of_one_cell_far_from_the_others_is_fitted():
+    """Full steps of Newton's method diverge for it."""
+    x = standardised(np.append(np.linspace(-1, 1, 20), 10))
+    y = x == x.max()
+    expected = MODEL.fit(x[:, None], y)[-1]
+    a, b = _logistic.fit(x, y[None])
+    assert [a.item(), b.item()] == pytest.approx([expected.intercept_.item(), expected.coef_.item()], rel=1e-6)
 
 
 def test_a_fit_that_does_not_converge_raises():
