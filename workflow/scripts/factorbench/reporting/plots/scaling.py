@@ -53,7 +53,7 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     remarks = [f"Runs were {several}." if several else "", *style.caveats(config, [params["dataset"]])]
     figure, grid = style.panels(1, max(len(panels), 1), (8.2, 4.6), params["title"], sharex=True, sharey=True)
     if not panels:
-        style.empty(grid[0, 0], f"Nothing to draw: no number of gene sets with {SIZES} numbers of cells.")
+        style.empty(grid[0, 0], f"Nothing to draw: a panel needs {SIZES} numbers of cells at one number of gene sets.")
         style.note(figure, remarks)
         return figure
     methods = [method for method in config["methods"] if method in set(full["method"])]
