@@ -214,16 +214,16 @@ def test_keys_that_are_numbers_become_text():
         52: {"matrix": "stimulated", "barcodes": "stimulated_barcodes"},
     }
     config["datasets"]["kang_geo"]["without"] = [51]
-    found = resolve(config)["datasets"]["kang_geo"]
-    assert (list(found["options"]["samples"]), found["missing"]) == (["52"], ["51"])
-    assert set(found["files"]) == {"genes", "cells", "stimulated", "stimulated_barcodes"}
+    resolved = resolve(config)["datasets"]["kang_geo"]
+    assert (list(resolved["options"]["samples"]), resolved["missing"]) == (["52"], ["51"])
+    assert set(resolved["files"]) == {"genes", "cells", "stimulated", "stimulated_barcodes"}
 
 
 def test_the_limit_of_size_reaches_every_reader_unless_a_dataset_sets_another():
     config = {**copy.deepcopy(REAL), "limits": {"unpacked": 2}}
     config["datasets"]["macosko"]["options"]["unpacked"] = 3
-    found = resolve(config)["datasets"]
-    assert {name: found[name]["options"]["unpacked"] for name in ("kang", "kang_geo", "macosko")} == {
+    resolved = resolve(config)["datasets"]
+    assert {name: resolved[name]["options"]["unpacked"] for name in ("kang", "kang_geo", "macosko")} == {
         "kang": 2.0,
         "kang_geo": 2.0,
         "macosko": 3.0,

@@ -162,7 +162,7 @@ def test_data_with_little_variation(counts, flavor, n_top_genes):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("flavor", ["seurat", "cell_ranger"])
 def test_genes_whose_means_all_differ(flavor):
-    """scanpy compares the dispersion of genes with about the same mean, and here no two have one."""
+    """scanpy compares the dispersion of genes of about the same mean. No two of these genes have that."""
     counts = np.random.default_rng(0).poisson([1, 30, 900], (30, 3)) + 1
     data = tried(lambda: prepared(raw(sparse.csr_matrix(counts)), min_cells=1, hvg_flavor=flavor, n_top_genes=2))
     assert data is None or 1 <= data.n_vars <= 3

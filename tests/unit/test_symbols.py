@@ -59,11 +59,11 @@ def test_the_kind_of_a_pair_counts_more_than_the_number_of_pairs(tmp_path):
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "A", "b", "c", None]), st.sampled_from(["P", "Q", "R", None]))))
 def test_one_to_one_keeps_names_with_one_partner(rows):
-    found = symbols.one_to_one(pd.DataFrame(rows, columns=["from", "to"], dtype=object))
+    kept = symbols.one_to_one(pd.DataFrame(rows, columns=["from", "to"], dtype=object))
     known = {(a.upper(), b) for a, b in rows if a and b}
     expected = {(a, b) for a, b in known if sum(a == x for x, _ in known) == 1 == sum(b == y for _, y in known)}
-    assert set(found.itertuples(index=False, name=None)) == expected
-    assert len(found) == len(expected)
+    assert set(kept.itertuples(index=False, name=None)) == expected
+    assert len(kept) == len(expected)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Counts:
 
 def read_counts(stored: Any, rows: slice) -> sparse.csr_matrix:
     """Return some rows of a matrix in memory or on disk, without stored zeros."""
-    counts = sparse.csr_matrix(stored[rows], copy=True)
+    counts = sparse.csr_matrix(stored[rows])  # a copy, since a slice is one
     counts.eliminate_zeros()
     return counts
 

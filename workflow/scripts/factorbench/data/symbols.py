@@ -117,13 +117,13 @@ def describe_match(genes: pd.Index, sets: GeneSets, how: str, orthologs: pd.Data
     """
     members = set().union(*sets.values())
     ways = ("as_is", "upper", *(() if orthologs is None else ("orthologs",)))
-    found = {way: len(members.intersection(translate(genes, way, orthologs)[0])) for way in ways}
+    n_found = {way: len(members.intersection(translate(genes, way, orthologs)[0])) for way in ways}
     names, counts = translate(genes, how, orthologs)
     return {
         "how": how,
         "in the sets": len(members),
-        "found": found[how],
-        "found by": found,
-        "near misses": near_matches(sets, names) if found[how] < len(members) / 2 else [],
+        "found": n_found[how],
+        "found by": n_found,
+        "near misses": near_matches(sets, names) if n_found[how] < len(members) / 2 else [],
         "genes": counts,
     }
