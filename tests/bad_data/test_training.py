@@ -16,8 +16,6 @@ from scipy import sparse
 
 from tests.bad_data.outcome import one_line
 
-torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
-
 RECIPE = pytest.mark.parametrize("recipe", RECIPES)
 COUNTS = np.random.default_rng(0).poisson(2, (20, 12)).astype(np.float32)
 QUICK = {"hidden": [8], "epochs": 4, "min_updates": 0}

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from factorbench import registry
 from factorbench.contracts.budget import Budget
 from factorbench.contracts.errors import ContractError
@@ -15,8 +14,6 @@ from factorbench.contracts.scores import METRIC_COLUMNS, check_scores
 from threadpoolctl import threadpool_limits
 
 from tests.planted import ROOT, planted, scored
-
-torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
 
 SPECS = {
     "method": registry.MethodSpec,

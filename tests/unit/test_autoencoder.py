@@ -29,8 +29,6 @@ from sklearn.linear_model import LogisticRegression
 from tests.planted import ROOT
 from tests.unit.ae_data import BudgetOfChecks, planted
 
-torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
-
 QUICK = {"hidden": [16], "epochs": 3, "min_updates": 0, "batch_size": 62}
 THOROUGH = {"hidden": [32], "epochs": 20, "min_updates": 0, "batch_size": 62, "lambda3": 2.0}
 AUTHORS = {"hidden": [16], "epochs": 3, "min_updates": 0, "recipe": "authors"}

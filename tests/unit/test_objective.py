@@ -9,8 +9,6 @@ from factorbench.model.params import check_params
 from factorbench.model.prox import l1_weights
 from factorbench.model.training import HOLD, RAMP, RISE, Alternating, Together
 
-torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
-
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
 N_FACTORS = N_SETS + N_SPARSE + N_DENSE
 LAMBDAS = {"lambda0": 0.3, "lambda1": 0.7, "lambda2": 0.4, "lambda3": 0.6}

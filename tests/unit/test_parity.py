@@ -11,8 +11,6 @@ from factorbench.model.network import Network
 from factorbench.model.params import check_params
 from intercode import linear_decoder as authors
 
-torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
-
 N_CELLS, N_GENES, N_SETS, BATCH, STEPS = 620, 80, 12, 62, 50
 LAMBDAS = {"lambda0": 0.1, "lambda1": 0.93, "lambda2": 0.43, "lambda3": 0.57}
 

@@ -16,8 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other most of the time
-
 N_GENES, N_SETS, N_SPARSE, N_DENSE = 6, 3, 2, 2
 SHAPE = (N_GENES, N_SETS + N_SPARSE + N_DENSE)
 matrices = arrays(np.float64, SHAPE, elements=st.floats(-3, 3, width=32))
