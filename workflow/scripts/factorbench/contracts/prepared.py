@@ -101,5 +101,6 @@ def prepared_size(path: str | Path) -> tuple[int, int, int]:
     """Return the numbers of cells, genes and gene sets of a prepared.h5ad without reading its cells."""
     import h5py
 
-    with h5py.File(path) as file:
+    # Snakemake plans memory by this. It accepts a missing file only if the error names the file, and h5py's does not.
+    with open(path, "rb") as raw, h5py.File(raw) as file:
         return int(file["X"].attrs["shape"][0]), *map(int, file["varm/mask"].shape)
