@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from factorbench import registry
-from factorbench.contracts.files import on_disk
-from factorbench.data import archives, preparation, symbols
+from factorbench.contracts.files import on_disk, write_cells
+from factorbench.data import archives, symbols
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -29,7 +29,7 @@ def read(reader, files, options=None):
 
 def read_and_write(tmp_path, reader, files, options=None):
     """Do what the rule read does; return the counts as they are in raw.h5ad."""
-    preparation.write_raw(tmp_path / "raw.h5ad", read(reader, files, options))
+    write_cells(tmp_path / "raw.h5ad", read(reader, files, options))
     with on_disk(tmp_path / "raw.h5ad") as stored:
         counts = stored.X[:]
         counts.check_format(full_check=True)

@@ -121,20 +121,20 @@ def write_cells(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
     path
         If writing fails, no file of this name is left.
     data
-        All cells, or blocks of cells that are appended one after another. Blocks have the same genes and the same
-        categories of labels; their ``X``, ``layers`` and ``obsm`` are CSR matrices. ``var``, ``varm`` and ``uns`` are
-        taken from the first block.
+        All cells, whose labels become categorical if they are text, or blocks of cells that are appended one after
+        another. Blocks have the same genes and the same categories of labels; their ``X``, ``layers`` and ``obsm`` are
+        CSR matrices. ``var``, ``varm`` and ``uns`` are taken from the first block.
     """
     import anndata
     import h5py
     from anndata.io import sparse_dataset, write_elem
 
-    obs = []
+    obs, in_memory = [], isinstance(data, anndata.AnnData)
     with atomic(path) as part:
-        for block in [data] if isinstance(data, anndata.AnnData) else data:
+        for block in [data] if in_memory else data:
             obs.append(block.obs)
             if len(obs) == 1:
-                block.write_h5ad(part, compression="lzf", convert_strings_to_categoricals=False)
+                block.write_h5ad(part, compression="lzf", convert_strings_to_categoricals=in_memory)
                 continue
             with h5py.File(part, "a") as file:
                 sparse_dataset(file["X"]).append(block.X)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import anndata
@@ -20,18 +19,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from ..contracts.errors import UserError
-from ..contracts.files import write_cells
 from ..contracts.prepared import HELD_OUT, check_prepared
 from . import gene_sets, symbols, variable_genes
 from .counts import Counts, check_names, checked_counts, seen_in
 from .labels import check_classes, check_donors, hold_out, read_contrast, read_labels, subset
-
-
-def write_raw(path: str | Path, raw: AnnData | Iterable[AnnData]) -> None:
-    """Write what a reader returned, all cells or blocks of cells: the counts, and the labels as they are."""
-    if isinstance(raw, AnnData):
-        raw.strings_to_categoricals()
-    write_cells(path, raw)
 
 
 def prepare(*args: Any, **kwargs: Any) -> AnnData:
