@@ -105,7 +105,7 @@ def test_the_script_between_snakemake_and_the_training_is_killed(undisturbed, be
 
 
 def test_everything_is_told_to_stop(undisturbed, bench):
-    """SIGINT to all, as a terminal sends on Ctrl-C; SIGTERM to all, as a service manager does; SIGTERM to the training."""
+    """SIGINT to all, as a terminal does on Ctrl-C; SIGTERM to all, as a service manager does; SIGTERM to a training."""
     for number, words in ((signal.SIGINT, "interrupted (SIGINT)"), (signal.SIGTERM, "stopped (SIGTERM)")):
         with bench.halted(FACTORS) as process:
             os.killpg(process.pid, number)

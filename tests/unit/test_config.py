@@ -149,7 +149,7 @@ NUMERIC = {
 
 
 def test_a_change_of_a_numeric_key_prepares_again_and_of_a_display_key_does_not(config):
-    """`preparation` is the parameter of the rule prepare, and Snakemake runs a rule again when its parameter changes."""
+    """`preparation` is the parameter of the rule prepare, and Snakemake repeats a rule whose parameter changed."""
     before = preparation(resolve(config)["datasets"]["kang_small"])
     for key, value in NUMERIC.items():
         changed = copy.deepcopy(config)

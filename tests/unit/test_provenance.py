@@ -127,7 +127,7 @@ def test_unlisted_files_another_commit_and_other_packages_are_noted(here):
 
 
 def twins(tmp_path, changes):
-    """Return what `verify.differing` says of results that differ from those made again by ``changes`` (None: missing)."""
+    """What `verify.differing` says of results that differ by ``changes`` from those made again (None: missing)."""
     files = {"results/tables/a.tsv": "1.5", "results/figures/a.png": "png", "results/runs/x/run.json": "{}"}
     again, mine = fill(tmp_path / "again", files), fill(tmp_path / "mine", files)
     for path, text in changes.items():

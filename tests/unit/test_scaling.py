@@ -107,7 +107,7 @@ def test_intervals_are_those_of_linear_regression():
     np.testing.assert_allclose([law["cells_lower"], law["cells_upper"]], expected.slope + half * np.array([-1, 1]))
     np.testing.assert_allclose(law["seconds"], np.exp(expected.intercept) * 1000**expected.slope)
     assert np.isnan(law["terms_exponent"])
-    assert "one number of terms" in law["reason"]
+    assert "one number of gene sets" in law["reason"]
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
@@ -491,6 +491,6 @@ def test_ticks_of_sizes_have_room():
     assert plot_scaling.apart([250, 350, 500, 700, 1000, 2000, 13_576], 1.8) == [250, 500, 1000, 2000, 13_576]
 
 
-def test_sizes_at_other_numbers_of_terms_do_not_count():
+def test_sizes_at_other_numbers_of_gene_sets_do_not_count():
     runs, _, config = study(budget=1e7, sizes=[(250, 25), (500, 40), (1000, 130), (2000, 130)])
-    assert "finished on 2 sizes of these data at one number of terms" in verdict(runs, config)["why"]
+    assert "finished on 2 sizes of these data at one number of gene sets" in verdict(runs, config)["why"]

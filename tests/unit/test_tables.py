@@ -375,7 +375,7 @@ def test_cells_without_any_term_left_are_kept_without_scores(found, tmp_path):
     assert len(table) == data.n_obs
     assert table["x"].isna().all()
     assert table["x_term"].isna().all()
-    assert table["note"].iloc[0] == "x axis: GONE is not among the gene sets kept; no term is left"
+    assert table["note"].iloc[0] == "x axis: GONE is not among the gene sets kept; no gene set is left"
 
 
 def test_cells_without_a_label_are_of_an_unknown_class(found, tmp_path):

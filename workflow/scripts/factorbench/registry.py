@@ -42,8 +42,8 @@ class Param:
     types
         Accepted types; by default the type of ``default``. Required if the default is ``None``.
     refers_to
-        What a name must refer to: ``datasets``, ``methods``, ``labels`` (of the figure's dataset) or ``claims``. Figures
-        only.
+        What a name must refer to: ``datasets``, ``methods``, ``labels`` (of the figure's dataset) or ``claims``. For
+        figures only.
     """
 
     default: Any

@@ -54,7 +54,10 @@ def mid_p(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for their number (Holm 1979, A simple sequentially rejective multiple test procedure)."""
+    """Return p-values corrected for their number.
+
+    Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty_like(p)

@@ -35,9 +35,9 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
         As the schema says, with these additions. For each dataset: ``raw`` and ``group``, the datasets whose raw.h5ad
         and whose folder of downloads it shares; ``gene_sets`` as a list, with their ``prefixes``; ``missing`` samples.
         ``budget`` and ``timeout`` in seconds. Parameters of readers, methods, metrics and figures complete, so that
-        they say how a model is trained. ``planned``: every run as [dataset, method, seed]. ``left_out``: a line for each
-        figure that shows less than it names. ``other_claims``: ids of the claims about datasets that are not run; ``claims`` is empty
-        if that is all of them.
+        they say how a model is trained. ``planned``: every run as [dataset, method, seed]. ``left_out``: a line for
+        each figure that shows less than it names. ``other_claims``: ids of the claims about datasets that are not run;
+        ``claims`` is empty if that is all of them.
 
     Raises
     ------

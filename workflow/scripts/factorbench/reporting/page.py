@@ -80,7 +80,9 @@ def context(
         "boards": [board for board in boards if board],
         "growth": facts.growth(results["full_time"], config),
         "farthest": facts.farthest_in_time(results["runtime"][~in_study], config),
-        "figures": [config["figures"][name] | {"name": name, "image": data_uri(path)} for name, path in figures.items()],
+        "figures": [
+            config["figures"][name] | {"name": name, "image": data_uri(path)} for name, path in figures.items()
+        ],
         "runtime": facts.by_dataset(results["runtime"], datasets),
         "several_hosts": {name: several_hosts(runs[runs["dataset"] == name]) for name in datasets},
         "hosts": sorted({host or UNNAMED for host in hosts(runs)}),

@@ -34,7 +34,9 @@ def summary(results: Path) -> str:
     }
     lines = [pd.DataFrame(columns).to_string(index=False, justify="left"), ""]
     asked = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
-    lines.append(f"best factor: the one of all factors that separates best ({asked}), chosen in every seed; mean accuracy")
+    lines.append(
+        f"best factor: the one of all factors that separates best ({asked}), chosen in every seed; mean accuracy"
+    )
     if several:
         lines.append(f"runs were {several}")
     if "claims" in tables:

@@ -27,8 +27,8 @@ def cells_table(
     -------
     DataFrame, one row per cell
         ``cell``, ``x``, ``y``, one column for each of ``labels`` (``unknown`` if a cell has none); and, equal in all
-        rows, ``x_term``, ``y_term`` (missing if no term is left, like the scores) and ``note``: which terms were not
-        shown and why, which were chosen after the fact and how.
+        rows, ``x_term``, ``y_term`` (missing if no gene set is left, like the scores) and ``note``: which terms were
+        not shown and why, which were chosen after the fact and how.
     """
     active = dict(zip(factors.uns["factors"]["name"], factors.uns["factors"]["active"], strict=True))
     sets = set(data.uns["gene_sets"])
@@ -40,7 +40,7 @@ def cells_table(
     for axis in sorted(given, key=lambda axis: not given[axis]):
         if given[axis]:
             chosen[axis], skipped = choose_term(given[axis], active, sets)
-            notes[axis] = "" if not skipped else "; ".join(skipped) + ("" if chosen[axis] else "; no term is left")
+            notes[axis] = "" if not skipped else "; ".join(skipped) + ("" if chosen[axis] else "; no gene set is left")
         else:
             rows = asked[0 if axis == "x" else -1] if asked else strengths(scores)
             chosen[axis], notes[axis] = best_factor(rows, set(chosen.values()))
@@ -57,7 +57,7 @@ def cells_table(
 
 
 def questions(scores: pd.DataFrame, record: dict[str, Any]) -> list[pd.DataFrame]:
-    """Return the `strengths` of one run's ``scores`` for the first two questions of a dataset (fewer if there are fewer).
+    """Return the `strengths` of one run's ``scores`` for the first two questions of a dataset, fewer if it has fewer.
 
     The contrast comes first, then every other label in order (each class against all others), then the donors.
     ``record`` is that of the prepared data.

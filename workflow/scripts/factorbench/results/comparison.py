@@ -35,9 +35,9 @@ def compare(dataset: str, data: AnnData, runs: Iterable[tuple[Run, AnnData]], re
     ``runs`` are (method, seed) and the factors of each run, without held-out cells. Without a contrast the table is
     empty.
     """
-    asked = contrast_question(data)
-    label = asked[1] if asked else ""
-    right = {run: right_cells(data, factors) for run, factors in runs} if asked else {}
+    question = contrast_question(data)
+    label = question[1] if question else ""
+    right = {run: right_cells(data, factors) for run, factors in runs} if question else {}
     return compare_right(dataset, label, right, reference)
 
 
@@ -56,10 +56,10 @@ def right_cells(data: AnnData, factors: AnnData) -> pd.DataFrame:
     table = factors.uns["factors"]
     annotated = (table["kind"] == "annotated").to_numpy()
     names = table["name"].to_numpy(str)[annotated]
-    asked = contrast_question(data)
-    if asked is None:
+    question = contrast_question(data)
+    if question is None:
         return pd.DataFrame(index=names)
-    cells, _, y = asked
+    cells, _, y = question
     result = np.empty((len(names), len(cells)), bool)
     for right, x in zip(result, scores_of(factors)[cells][:, annotated].T, strict=True):
         x = standardised(x)

@@ -97,7 +97,7 @@ def packages() -> dict[str, str]:
 
 
 def hashed(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
-    """Return ``bytes`` and ``sha256`` of every file by path, in order; of a folder, of all files that are not hidden."""
+    """Return ``bytes`` and ``sha256`` of each file, by path in order; a folder gives all its files but hidden ones."""
     files: set[Path] = set()
     for path in map(Path, paths):
         files |= set(files_in(path)) if path.is_dir() else {path}

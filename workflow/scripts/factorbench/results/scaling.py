@@ -1,8 +1,8 @@
 """How the time of a method grows with cells and gene sets, and how long it would take where it could not finish.
 
-There are three kinds of numbers, which are kept apart: seconds of runs that finished; seconds per iteration of runs that
-were stopped; and *extrapolated* seconds, which nobody measured: the seconds per iteration at that size times the number
-of iterations after which runs of the same model converged at other sizes.
+There are three kinds of numbers, which are kept apart: seconds of runs that finished; seconds per iteration of runs
+that were stopped; and *extrapolated* seconds, which were not measured: the seconds per iteration at that size times
+the number of iterations after which runs of the same model converged at other sizes.
 
 Seconds per iteration are those of the fit after the method's start, if it reports its start, over its iterations.
 """
@@ -47,8 +47,8 @@ def power_law(cells: Any, terms: Any, seconds: Any) -> dict[str, Any]:
     -------
     dict
         ``cells_exponent`` b and ``terms_exponent`` c with their 95 % intervals (Student's t; degrees of freedom: runs
-        minus coefficients) as ``cells_lower`` and so on; ``seconds`` by the law at `AT`, or at the number of terms if
-        there is only one; ``reason``, why a number is missing. What the runs do not determine is NaN.
+        minus coefficients) as ``cells_lower`` and so on; ``seconds`` by the law at `AT`, or at the number of gene
+        sets if there is only one; ``reason``, why a number is missing. What the runs do not determine is NaN.
     """
     from scipy.stats import t
 
@@ -58,7 +58,7 @@ def power_law(cells: Any, terms: Any, seconds: Any) -> dict[str, Any]:
     if n_sizes < SIZES:
         return law | {"reason": f"{n_sizes} number{'s'[: n_sizes != 1]} of cells, {SIZES} are needed"}
     if len(np.unique(given["terms"])) == 1:
-        law["reason"] = "one number of terms, so their exponent is unknown"
+        law["reason"] = "one number of gene sets, so their exponent is unknown"
         del given["terms"]
     design = np.column_stack(
         [np.ones(len(given["cells"])), *(np.log(values / AT[name]) for name, values in given.items())]

@@ -1,7 +1,7 @@
 """The best factor of each method for each question about the cells. It is chosen in every seed, then summarised.
 
-Factors need not correspond between seeds: a sparse factor, a dense factor or a permuted gene set of one seed has nothing
-to do with that of the same name in another. So a mean over seeds of one name says nothing of them.
+Factors need not correspond between seeds: a sparse factor, a dense factor or a permuted gene set of one seed has
+nothing to do with that of the same name in another. So a mean over seeds of one name says nothing of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m factorbench.results.verify [results]``: are the results what the manifest says, and do the runs give them?
+"""``python -m factorbench.results.verify [results]``: are the results those of the manifest, and do runs give them?
 
 Every file is compared with its hash in the manifest. Then all scores, tables and figures are made again from the runs,
 in a temporary folder, and compared.

@@ -201,7 +201,7 @@ def is_beaten(results: Table, dataset: str, params: dict[str, Any], claim: Any, 
 def _margins(
     results: Table, dataset: str, params: dict[str, Any], terms: list[str]
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Return the method's accuracy minus each other's, by term and seed; accuracies in words; terms that are no factor."""
+    """Return the method's accuracy minus each other's, by term and seed; accuracies in words; terms without factor."""
     rows, details, absent = [], [], []
     for term in terms:
         accuracy = {}
