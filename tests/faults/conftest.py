@@ -14,7 +14,7 @@ import pytest
 from factorbench.contracts.factors import read_factors
 from factorbench.contracts.files import read_json, read_table
 
-from tests.workflow.conftest import Bench, clean_environment, interruptible, planted_config
+from tests.workflow.conftest import Bench, clean_environment, interruptible, planted_config, run_once
 
 HALTING = '''
 """The interpretable autoencoder; it pauses in the middle of training while a file called halt exists."""
@@ -92,9 +92,6 @@ class Breakable(Bench):
             finally:
                 (self.folder / "halt").unlink(missing_ok=True)
 
-    def printed(self) -> str:
-        return (self.folder / "printed").read_text()
-
     def processes(self, words: str) -> list[psutil.Process]:
         """Return the processes in the folder whose command contains ``words``."""
         found = []
@@ -152,30 +149,29 @@ def wait_for(condition, seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """The finished benchmark. Tests work on copies of it."""
-    done = Breakable(tmp_path_factory.mktemp("undisturbed"))
-    (done.folder / "workflow/scripts/factorbench/methods/halting.py").write_text(HALTING)
-    config = planted_config(done.folder)
+def halting(bench):
+    """A method that can pause, and one that is fast; no figures and no claims."""
+    (bench.folder / "workflow/scripts/factorbench/methods/halting.py").write_text(HALTING)
+    config = planted_config(bench.folder)
     params = config["methods"]["ae"]["params"] | {"epochs": 20, "min_updates": 0}
     config["methods"] = {"slow": {"use": "halting", "params": params}, "gene_set_mean": {"use": "gene_set_mean"}}
     config["runs"] = [{"datasets": ["planted"], "methods": ["slow", "gene_set_mean"]}]
     config["figures"] = {}
     del config["claims"]
-    done.config = config
-    done.write_config(config)
-    done.snakemake()
-    assert done.results()[FACTORS]
-    return done
+    bench.write_config(config)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The finished benchmark. Tests work on copies of it."""
+    used = run_once("halting", halting, tmp_path_factory)
+    return Breakable.copy(used, tmp_path_factory.mktemp("copy") / "undisturbed")
 
 
 @pytest.fixture
 def bench(undisturbed, tmp_path):
     """A copy without the slow run and everything that follows from it."""
-    copy = Breakable.__new__(Breakable)
-    copy.folder, copy.config = tmp_path / "bench", undisturbed.config
-    shutil.copytree(undisturbed.folder, copy.folder)
+    copy = Breakable.copy(undisturbed.folder, tmp_path / "bench")
     for path in ("runs/planted/slow", "scores/planted/slow", "comparisons", "tables"):
         shutil.rmtree(copy.result(path))
     copy.result("report.html").unlink()

@@ -6,12 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
 import yaml
 from factorbench.contracts.files import sha256
+from filelock import FileLock
 
 from tests.planted import ROOT
 
@@ -37,6 +40,18 @@ class Bench:
         for part in PARTS:
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, folder / part)
+
+    @classmethod
+    def copy(cls, used: Path, folder: Path) -> Self:
+        """Return a copy of a ``used`` folder: project, config, and all results with Snakemake's records of them."""
+        new = cls.__new__(cls)
+        new.folder, new.config = folder, yaml.safe_load((used / "config.yaml").read_text())
+        shutil.copytree(used, folder, symlinks=True)
+        return new
+
+    def printed(self) -> str:
+        """Return what the last run that was kept printed."""
+        return (self.folder / "printed").read_text()
 
     def write_config(self, config: dict) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -188,19 +203,35 @@ def bench(tmp_path):
     return fresh
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The planted benchmark, run to its end once. Tests may add to it, and leave what is there alone."""
-    folder = tmp_path_factory.mktemp("finished")
-    done = Bench(folder)
-    done.config = planted_config(folder)
+def run_once(name: str, configure: Callable[[Bench], None], tmp_path_factory) -> Path:
+    """Run a benchmark to its end, once for all test processes; return its folder. ``configure`` writes its config."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the folder that the processes share
+    folder = base / name
+    with FileLock(base / f"{name}.lock"):
+        if not (folder / "printed").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            bench = Bench(folder)
+            configure(bench)
+            (folder / "printed").write_text(bench.snakemake())
+    return folder
+
+
+def all_methods(bench: Bench) -> None:
+    """Every method on planted data, and two of them with cells held out."""
+    config = planted_config(bench.folder)
     new = {"from": "planted", "title": "Planted, a part not seen", "hold_out": {"share": 0.25}}
-    done.config["datasets"]["planted_new"] = new
-    done.config["runs"].append({"datasets": ["planted_new"], "methods": ["ae", "fsclvm"]})
-    done.config["figures"]["runtime"]["datasets"].append("planted_new")
-    done.write_config(done.config)
-    done.printed = done.snakemake()
-    return done
+    config["datasets"]["planted_new"] = new
+    config["runs"].append({"datasets": ["planted_new"], "methods": ["ae", "fsclvm"]})
+    config["figures"]["runtime"]["datasets"].append("planted_new")
+    bench.write_config(config)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The planted benchmark, run to its end: a copy for each file of tests."""
+    return Bench.copy(run_once("planted", all_methods, tmp_path_factory), tmp_path_factory.mktemp("copy") / "planted")
 
 
 def jobs_of(printed: str) -> dict[str, int]:

@@ -52,12 +52,10 @@ def fresh(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def used(finished, tmp_path_factory):
-    """A copy of the finished planted benchmark."""
-    folder = tmp_path_factory.mktemp("used") / "project"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    shutil.copy(ROOT / "Makefile", folder)
-    return folder, environment(folder)
+def used(finished):
+    """The project as it is after a run."""
+    shutil.copy(ROOT / "Makefile", finished.folder)
+    return finished.folder, environment(finished.folder)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +133,7 @@ def described(rules, entry):
     """Whether an entry of the schema says what it is, or refers to one that does."""
     reference = entry.get("$ref", "").rpartition("/")[2]
     explained = entry.get("description") or rules.get("$defs", {}).get(reference, {}).get("description")
-    return (
-        bool(explained) or "const" in entry
-    )  # a value that chooses between alternatives, each with its own description
+    return bool(explained) or "const" in entry  # a constant chooses between alternatives that are described
 
 
 @pytest.mark.parametrize("name", ["config", "claims"])
