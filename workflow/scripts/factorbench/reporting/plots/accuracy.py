@@ -25,7 +25,7 @@ SPEC = FigureSpec(
     title="Accuracy of chosen factors for the contrast, for several methods (the paper's Figure 2)",
     params={
         "datasets": Param(REQUIRED, "datasets, one panel each", types=(list,), refers_to="datasets"),
-        "methods": Param(REQUIRED, "methods", types=(list,), refers_to="methods"),
+        "methods": Param(REQUIRED, "methods to compare", types=(list,), refers_to="methods"),
         "terms": Param([], "factors to show; empty: the eight that separate the contrast best in most seeds"),
         "split": Param(
             "train", "training accuracy (the paper's), cross-validated or on new donors", choices=tuple(SPLITS)
