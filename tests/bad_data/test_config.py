@@ -95,6 +95,7 @@ def changed(draw):
     return config
 
 
+@pytest.mark.slow
 @fuzz(150)
 @given(changed())
 def test_changed_configs_are_resolved_or_refused(config):

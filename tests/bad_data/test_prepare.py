@@ -83,6 +83,7 @@ def test_values_fit_the_definitions(counts, dtype, form):
         assert [name for name in cells.var_names if name in set(data.var_names)] == list(data.var_names)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @fuzz(120)
 @given(matrices(SMALL) | matrices(WEIRD), CHANGES, st.data())

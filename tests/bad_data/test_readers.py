@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from factorbench import registry
-from factorbench.contracts.files import on_disk, write_cells
+from factorbench.contracts.files import on_disk, write_raw
 from factorbench.data import archives, symbols
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ def read(reader, files, options=None):
 
 def read_and_write(tmp_path, reader, files, options=None):
     """Do what the rule read does; return the counts as they are in raw.h5ad."""
-    write_cells(tmp_path / "raw.h5ad", read(reader, files, options))
+    write_raw(tmp_path / "raw.h5ad", read(reader, files, options))
     with on_disk(tmp_path / "raw.h5ad") as stored:
         counts = stored.X[:]
         counts.check_format(full_check=True)
@@ -252,6 +252,7 @@ def test_any_bytes_are_read_as_dge_text_or_refused(tmp_path, content):
         assert b"\0" not in content or content[:2] == b"\x1f\x8b"
 
 
+@pytest.mark.slow
 @fuzz(70)
 @given(BYTES | NASTY.map(lambda rest: b"cell\tx\nc0\ta\n" + rest), st.booleans(), st.sampled_from(["", "c[0-9]"]))
 def test_any_bytes_are_read_as_a_table_of_cells_or_refused(tmp_path, content, header, barcode):

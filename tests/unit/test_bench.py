@@ -17,6 +17,8 @@ from bench import peer, rates
 from bench import run as bench
 from tests.planted import planted
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 2
 
 

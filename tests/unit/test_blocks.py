@@ -8,7 +8,7 @@ import scanpy as sc
 from factorbench import registry
 from factorbench.contracts import files
 from factorbench.contracts.errors import ContractError
-from factorbench.contracts.files import on_disk, write_cells
+from factorbench.contracts.files import on_disk, write_raw
 from factorbench.contracts.prepared import read_prepared, write_prepared
 from factorbench.data import preparation, variable_genes
 from scipy import sparse
@@ -117,7 +117,7 @@ def test_preparation_on_disk_is_the_same_as_in_memory(tmp_path, monkeypatch, siz
     counts[:40], counts[(raw.obs["condition"] == "control").to_numpy(), 5] = 0, 0  # a whole block, and a zeroed gene
     raw.X = counts.tocsr()
     raw.obs.loc[raw.obs_names[60:90], "condition"] = np.nan
-    write_cells(tmp_path / "raw.h5ad", raw)
+    write_raw(tmp_path / "raw.h5ad", raw)
     whole = prepared(raw, **change)
     monkeypatch.setattr(files, "BLOCK", size)
     entry = prepare_entry(**{**BASE, "prefixes": [""], **change})

@@ -476,6 +476,7 @@ fetch(json.loads(sys.argv[1]), sys.argv[2], "liao")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["hash known", "hash not known"])
 def test_processes_that_need_the_same_archive_download_it_once(server, tmp_path, known):
     members = {f"folder/{i}.txt": random.Random(i).randbytes(100_000) for i in range(3)}

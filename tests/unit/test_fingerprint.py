@@ -69,6 +69,7 @@ def test_a_fit_follows_from_its_method_the_contracts_and_the_runner_only():
         assert not [name for name in modules if name.startswith(f"factorbench/{part}/")], part
 
 
+@pytest.mark.slow
 def test_modules_that_python_imports_are_among_those_found():
     """An independent oracle: what importing the method really loads."""
     text = "import sys; import factorbench.methods.interpretable_ae, factorbench.model.autoencoder; print(*sys.modules)"

@@ -95,6 +95,7 @@ def test_slalom_gives_the_numbers_of_its_original_environment(expected, referenc
         np.testing.assert_allclose(results[name], expected[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_importing_slalom_changes_no_other_module():
     """In a process of its own: slalom alone cannot be imported, `load` imports it, and all else is as before."""
     code = """
@@ -244,6 +245,7 @@ def test_a_budget_that_is_spent_at_once_keeps_the_start(data):
     assert "budget of 1e-09 s" in factors.reason
 
 
+@pytest.mark.slow
 def test_convergence_and_max_iterations_are_told_apart(data):
     converged = fit(data, tolerance=1e-3)
     assert (converged.status, converged.converged) == ("ok", True)
@@ -327,6 +329,7 @@ def products(monkeypatch):
     return shapes
 
 
+@pytest.mark.slow
 def test_reassociated_equals_the_original_after_300_iterations(trained):
     data = many_sets()
     for method in (fsclvm, fsclvm_reassociated):

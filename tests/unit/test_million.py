@@ -7,6 +7,8 @@ from factorbench.contracts.prepared import read_prepared
 
 from bench import million
 
+pytestmark = pytest.mark.slow
+
 N_CELLS = 30_000
 
 

@@ -432,6 +432,7 @@ def test_captions_show_the_reading_of_each_figure_and_list_every_table():
     assert sorted(listed) == sorted([*written, "scores"])
 
 
+@pytest.mark.slow
 def test_planning_imports_no_plotting_library_and_no_window_system_is_needed():
     code = (
         "import sys; from factorbench import registry; [registry.load('figure', k) for k in registry.names('figure')]; "

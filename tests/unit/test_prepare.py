@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from factorbench import registry
-from factorbench.contracts.files import sha256, write_cells
+from factorbench.contracts.files import sha256, write_raw
 from factorbench.contracts.prepared import prepared_record, read_prepared, write_prepared
 from factorbench.data import counts as raw_counts
 from factorbench.data import gene_sets, labels, preparation
@@ -104,7 +104,7 @@ def test_record_does_not_depend_on_title_or_citation(raw, sets):
 
 
 def test_raw_file_is_plain_anndata(raw, tmp_path):
-    write_cells(tmp_path / "raw.h5ad", raw)
+    write_raw(tmp_path / "raw.h5ad", raw)
     stored = anndata.read_h5ad(tmp_path / "raw.h5ad")
     assert (stored.X != raw.X).nnz == 0
     assert list(stored.obs) == list(raw.obs)

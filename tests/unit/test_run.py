@@ -152,6 +152,7 @@ def test_peak_memory_is_that_of_the_process_itself():
     assert 5 < float(done.stdout) < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_run_has_the_threads_of_its_job_in_any_environment(package, job, tmp_path, monkeypatch, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -160,6 +161,7 @@ def test_a_run_has_the_threads_of_its_job_in_any_environment(package, job, tmp_p
     assert record["reason"] == f"allowed {{'{threads}'}}, used {{{threads}}}"
 
 
+@pytest.mark.slow
 def test_a_run_can_be_repeated_by_hand(job, tmp_path):
     write_json(tmp_path / "job.json", job)
     command = [sys.executable, "-m", "factorbench.runs", str(tmp_path / "job.json")]
@@ -250,6 +252,7 @@ def test_a_run_that_diverged_has_no_scores_to_project(job, held_out, monkeypatch
 # ------------------------------------------------------------------------------------------------ how a run can end
 
 
+@pytest.mark.slow
 def test_a_timeout_kills_all_processes_and_leaves_a_valid_empty_result(package, job, tmp_path):
     record = supervised(package, job | {"use": "sleeper", "device": "auto", "timeout_seconds": 4.0}, tmp_path)
     assert record["status"] == "timeout"
@@ -260,6 +263,7 @@ def test_a_timeout_kills_all_processes_and_leaves_a_valid_empty_result(package, 
     assert not still_running(job)
 
 
+@pytest.mark.slow
 def test_a_process_killed_from_outside_is_recorded(package, job, tmp_path):
     record = supervised(package, job | {"use": "suicide", "device": "auto"}, tmp_path)
     assert (record["status"], record["device"]) == ("killed", choose_device("auto", "optional"))

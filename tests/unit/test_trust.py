@@ -70,6 +70,7 @@ def test_no_template_switches_escaping_off():
         assert not re.search(r"\|\s*safe\b|autoescape", path.read_text()), path
 
 
+@pytest.mark.slow
 def test_a_run_from_data_to_saved_model_reads_no_pickle(tmp_path):
     """Python calls an audit hook for every class that a pickle names: there is none until the test reads one itself."""
     write_prepared(tmp_path / "prepared.h5ad", planted())
