@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from factorbench import registry
 from factorbench.config import schema
-from factorbench.contracts.files import on_disk, row_blocks, write_cells
+from factorbench.contracts.files import on_disk, row_blocks, write_raw
 from factorbench.contracts.prepared import write_prepared
 from factorbench.runs.machine import peak_memory_mb
 
@@ -60,7 +60,7 @@ def _measured(function: Callable[..., Any], *args: Any) -> Step:
 
 def simulate(n_cells: int, path: Path) -> None:
     """Write raw counts of ``n_cells`` simulated cells."""
-    write_cells(path, registry.load("reader", "simulated").blocks({}, options(n_cells)))
+    write_raw(path, registry.load("reader", "simulated").blocks({}, options(n_cells)))
 
 
 def prepare(n_cells: int, raw: Path, path: Path) -> tuple[int, int, int, float]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from factorbench import registry
 from factorbench.adapters import reporting
-from factorbench.contracts.files import on_disk, write_cells
+from factorbench.contracts.files import on_disk, write_raw
 from factorbench.data import checksums
 
 with reporting(snakemake) as say:
@@ -14,7 +14,7 @@ with reporting(snakemake) as say:
     unpinned = checksums.verify(entry["files"], files, entry["group"])
     module = registry.load("reader", reader)
     read = getattr(module, "blocks", module.read)  # in blocks of cells if the reader can
-    write_cells(snakemake.output[0], read(files, snakemake.params.options))
+    write_raw(snakemake.output[0], read(files, snakemake.params.options))
     with on_disk(snakemake.output[0]) as data:
         say(f"read   {dataset}: {data.n_obs:,} cells, {data.n_vars:,} genes")
         checksums.check_shape(dataset, data.n_obs, data.n_vars, entry["expect"])

@@ -121,20 +121,20 @@ def write_cells(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
     path
         If writing fails, no file of this name is left.
     data
-        All cells, whose labels become categorical if they are text, or blocks of cells that are appended one after
-        another. Blocks have the same genes and the same categories of labels; their ``X``, ``layers`` and ``obsm`` are
-        CSR matrices. ``var``, ``varm`` and ``uns`` are taken from the first block.
+        All cells, or blocks of cells that are appended one after another. Blocks have the same genes and the same
+        categories of labels; their ``X``, ``layers`` and ``obsm`` are CSR matrices. ``var``, ``varm`` and ``uns`` are
+        taken from the first block.
     """
     import anndata
     import h5py
     from anndata.io import sparse_dataset, write_elem
 
-    obs, in_memory = [], isinstance(data, anndata.AnnData)
+    obs = []
     with atomic(path) as part:
-        for block in [data] if in_memory else data:
+        for block in [data] if isinstance(data, anndata.AnnData) else data:
             obs.append(block.obs)
             if len(obs) == 1:
-                block.write_h5ad(part, compression="lzf", convert_strings_to_categoricals=in_memory)
+                block.write_h5ad(part, compression="lzf", convert_strings_to_categoricals=False)
                 continue
             with h5py.File(part, "a") as file:
                 sparse_dataset(file["X"]).append(block.X)
@@ -144,6 +144,15 @@ def write_cells(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
         if len(obs) > 1:
             with h5py.File(part, "a") as file:
                 write_elem(file, "obs", pd.concat(obs), dataset_kwargs={"compression": "lzf"})
+
+
+def write_raw(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
+    """Write what a reader returned (`write_cells`). Labels that are text become categorical."""
+    import anndata
+
+    if isinstance(data, anndata.AnnData):
+        data.strings_to_categoricals()
+    write_cells(path, data)
 
 
 @contextlib.contextmanager
