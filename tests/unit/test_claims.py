@@ -17,6 +17,7 @@ from tests.planted import ROOT
 
 CONTENT = claims.read("workflow/claims.yaml")
 ALL, BESIDE = CONTENT["claims"], CONTENT["beside"]
+METHODS = yaml.safe_load((ROOT / "config.yaml").read_text())["methods"]
 SEEDS = range(5)
 
 
@@ -144,8 +145,7 @@ class World:
 def config_for(world):
     names = {record["dataset"] for record in world.runs}
     datasets = {name: {} if name == world.claim["dataset"] else {"from": world.claim["dataset"]} for name in names}
-    methods = {"gene_set_mean": {"use": "gene_set_mean"}}
-    return {"methods": methods, "datasets": datasets, "other_claims": []}
+    return {"methods": METHODS, "datasets": datasets, "other_claims": []}
 
 
 def verdict(world, beside=None):

@@ -63,12 +63,12 @@ def board(
         return None
     label = contrast_label(contrast)
     means = means[means["dataset"] == dataset]
-    asked = means[means["label"] == label]
-    term = next((t for t in chosen_terms(config) if (asked["factor"] == t).any()), None)
-    base = asked.loc[asked["metric"] == "baseline", "mean"]
+    of_label = means[means["label"] == label]
+    term = next((t for t in chosen_terms(config) if (of_label["factor"] == t).any()), None)
+    base = of_label.loc[of_label["metric"] == "baseline", "mean"]
     if term is None or base.empty:
         return None
-    of_term = asked[asked["factor"] == term].set_index(["method", "metric", "split"])
+    of_term = of_label[of_label["factor"] == term].set_index(["method", "metric", "split"])
     relevance = means[(means["metric"] == "relevance") & (means["factor"] == term)].set_index("method")["highest"]
     rows = []
     for method in config["methods"]:
@@ -170,11 +170,11 @@ def new_cells(
             continue
         of_means = means[means["dataset"] == name]
         label = contrast_label(facts["contrast"])
-        asked = of_means[(of_means["metric"] == "projected_accuracy") & (of_means["label"] == label)]
-        term = next((t for t in terms if (asked["factor"] == t).any()), None)
+        projected = of_means[(of_means["metric"] == "projected_accuracy") & (of_means["label"] == label)]
+        term = next((t for t in terms if (projected["factor"] == t).any()), None)
         rows = []
         for method in methods:
-            share = asked[(asked["method"] == method) & (asked["factor"] == term)].set_index("split")
+            share = projected[(projected["method"] == method) & (projected["factor"] == term)].set_index("split")
             if "held_out" not in share.index:
                 continue
             alike = of_means[(of_means["method"] == method) & (of_means["metric"] == "score_correlation")]
@@ -198,20 +198,21 @@ def _mean(rows: pd.DataFrame, metric: str, column: str = "mean") -> float | None
 # ---------------------------------------------------------------------------------------------------------------- time
 
 
-def farthest_in_time(runtime: pd.DataFrame, config: dict[str, Any]) -> Rows:
-    """Return for each dataset the model whose time differs most from the reference's, by a factor of two or more.
+def slowest(runtime: pd.DataFrame, config: dict[str, Any]) -> Rows:
+    """Return for each dataset the slowest model but the reference, if their times differ by a factor of two or more.
 
     Controls do not count. Each dict is a row of ``runtime`` with ``reference_seconds`` on the same machine.
     """
     reference, rows = config["report"]["reference"], []
     runtime = runtime.assign(host=hosts(runtime))
-    runtime = runtime[~runtime["method"].isin(controls(config))]
+    runtime = runtime[~runtime["method"].isin(controls(config))].dropna(subset="ratio")
     for _, group in runtime.groupby("dataset", sort=False):
-        distance = np.log2(group["ratio"].astype(float)).abs()
-        others = group[(group["method"] != reference) & (distance >= 1)]
+        others = group[group["method"] != reference]
         if others.empty:
             continue
-        (row,) = records(others.loc[[distance[others.index].idxmax()]])
+        (row,) = records(others.loc[[others["ratio"].astype(float).idxmax()]])
+        if 0.5 < row["ratio"] < 2:
+            continue
         of_reference = group[(group["method"] == reference) & (group["host"] == row["host"])]
         rows.append(row | {"reference_seconds": of_reference["seconds"].iloc[0]})
     return rows

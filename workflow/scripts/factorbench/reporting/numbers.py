@@ -24,7 +24,7 @@ def percent(share: float | None) -> str:
 
 def points(share: float | None) -> str:
     """Return a difference of accuracies in hundredths, ``+3.2``."""
-    return DASH if missing(share) else f"{100 * share:+.1f}"
+    return DASH if missing(share) else f"{100 * share:+z.1f}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -35,10 +35,6 @@ def number(value: float | None, digits: int = 3) -> str:
 def decimals(value: float | None, digits: int = 2) -> str:
     """Return ``value`` with ``digits`` decimals."""
     return DASH if missing(value) else f"{value:.{digits}f}"
-
-
-def minutes(value: float) -> str:
-    return f"{value:,.2f}" if value >= 0.01 else "< 0.01"
 
 
 def duration(seconds: float | None) -> str:

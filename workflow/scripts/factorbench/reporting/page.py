@@ -30,7 +30,7 @@ def render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("count", "percent", "points", "duration", "times", "number", "decimals", "minutes", "with_unit"):
+    for name in ("count", "percent", "points", "duration", "times", "number", "decimals", "with_unit"):
         environment.filters[name] = getattr(numbers, name)
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.globals["times_range"] = numbers.times_range
@@ -79,7 +79,7 @@ def context(
         "n_other_claims": len(config["other_claims"]),
         "boards": [board for board in boards if board],
         "growth": facts.growth(results["full_time"], config),
-        "farthest": facts.farthest_in_time(results["runtime"][~in_study], config),
+        "slowest": facts.slowest(results["runtime"][~in_study], config),
         "figures": [
             config["figures"][name] | {"name": name, "image": data_uri(path)} for name, path in figures.items()
         ],

@@ -27,16 +27,14 @@ def summary(results: Path) -> str:
         **({"machine": hosts(table)} if several else {}),
         "method": table["method"],
         "runs": table["statuses"],
-        "seconds": at_least + table["seconds"].map("{:.1f}".format),
+        "seconds": at_least + table["seconds"].map(lambda seconds: "" if pd.isna(seconds) else f"{seconds:.1f}"),
         "ratio": table["ratio"].map(lambda ratio: "" if pd.isna(ratio) else f"{ratio:.2g}"),
         "accuracy": table["accuracy"].map(lambda value: "" if pd.isna(value) else f"{value:.3f}"),
         "best factor": table["best"].fillna("").map(lambda names: names if len(names) < 60 else names[:57] + "..."),
     }
     lines = [pd.DataFrame(columns).to_string(index=False, justify="left"), ""]
-    asked = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
-    lines.append(
-        f"best factor: the one of all factors that separates best ({asked}), chosen in every seed; mean accuracy"
-    )
+    labels = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
+    lines.append(f"best factor: it separates best among all factors, chosen in every seed ({labels})")
     if several:
         lines.append(f"runs were {several}")
     if "claims" in tables:

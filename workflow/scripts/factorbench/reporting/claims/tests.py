@@ -14,7 +14,7 @@ from ...config.plan import ancestry
 from ...results import scaling
 from ...results.pathways import annotated_relevance, rank_agreement
 from ...results.runtime import STOPPED, TIMED, hosts, in_words, several_hosts
-from ..numbers import percent
+from ..numbers import percent, points
 
 Table = dict[str, pd.DataFrame]
 """The tidy tables by name: ``runs``, ``runtime`` and ``scores``."""
@@ -48,6 +48,8 @@ class Evidence:
         Whether runs were stopped, so that the true numbers are larger.
     interval
         95 % interval of the mean if it does not come from seeds (``None``: Student's t over the seeds).
+    limits
+        The smallest and the largest number that are possible; intervals end there.
     dataset
         The dataset whose cells and extent are reported (empty: the one the claim is about).
     """
@@ -59,6 +61,7 @@ class Evidence:
     unit: str = ""
     at_least: bool = False
     interval: tuple[float, float] | None = None
+    limits: tuple[float, float] = (-np.inf, np.inf)
     dataset: str = ""
 
 
@@ -108,6 +111,11 @@ def common_seeds(*by_seed: dict[int, float]) -> list[int]:
     return seeds
 
 
+def title(method: str, config: dict[str, Any]) -> str:
+    """Return what a method is called in sentences."""
+    return config["methods"][method]["title"]
+
+
 def mean_of(by_seed: dict[int, float]) -> float:
     return float(np.mean(list(by_seed.values())))
 
@@ -136,10 +144,10 @@ def time_ratio(results: Table, dataset: str, params: dict[str, Any], claim: Any,
     apart = ", ".join(str(s) for s in both if s not in seeds)
     means = {key: np.mean([values[s] for s in seeds]) for key, values in seconds.items()}
     return Evidence(
-        f"ratio of the time of {params['method']} to that of {params['reference']}",
+        f"ratio of the time of {title(params['method'], config)} to that of {title(params['reference'], config)}",
         {s: seconds["method"][s] / seconds["reference"][s] for s in seeds},
         [(params[key], s) for key in ("method", "reference") for s in seeds],
-        [f"{params[key]} {means[key] / 60:.2f} min" for key in means]
+        [f"{title(params[key], config)} {means[key] / 60:.2f} min" for key in means]
         + ([f"without seed {apart}, for which the two were run on different machines"] if apart else []),
         unit="times",
         at_least=stopped,
@@ -160,24 +168,25 @@ def auroc(results: Table, dataset: str, params: dict[str, Any], claim: Any, conf
             other = scores_by_seed(results, dataset, control, "auroc", **at)
         except NotTested:
             continue
-        details.append(f"AUROC of {control} {0.5 + np.mean([abs(v - 0.5) for v in other.values()]):.3f}")
+        details.append(f"AUROC of {title(control, config)} {0.5 + np.mean([abs(v - 0.5) for v in other.values()]):.3f}")
     return Evidence(
         f"AUROC of {params['term']} for {params['label']}",
         {seed: 0.5 + abs(value - 0.5) for seed, value in area.items()},
         [(params["method"], seed) for seed in area],
         details,
+        limits=(0, 1),
     )
 
 
 def beats_all(results: Table, dataset: str, params: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """Return the smallest difference in training accuracy between a method and the others, over factors, by seed."""
     terms = [term for term in params["terms"] if term not in params["but"]]
-    margins, _, absent = _margins(results, dataset, params, terms)
+    margins, _, absent = _margins(results, dataset, params, terms, config)
     worst = margins.groupby("seed")["margin"].min()
     means = margins.groupby(["term", "other"], sort=False)["margin"].mean()
-    details = [f"{term} {100 * margin:+.1f} points against {other}" for (term, other), margin in means.items()]
+    details = [f"{term} {points(m)} points against {title(other, config)}" for (term, other), m in means.items()]
     return Evidence(
-        f"smallest difference in training accuracy to {' and '.join(params['others'])}",
+        f"smallest difference in training accuracy to {' and '.join(title(m, config) for m in params['others'])}",
         {int(seed): value for seed, value in worst.items()},
         [(method, int(seed)) for method in (params["method"], *params["others"]) for seed in worst.index],
         details + ([f"not kept: {', '.join(absent)}"] if absent else []),
@@ -187,10 +196,11 @@ def beats_all(results: Table, dataset: str, params: dict[str, Any], claim: Any, 
 
 def is_beaten(results: Table, dataset: str, params: dict[str, Any], claim: Any, config: Any) -> Evidence:
     """Return the largest difference in training accuracy between the others and a method on one factor, by seed."""
-    margins, details, _ = _margins(results, dataset, params, [params["term"]])
+    margins, details, _ = _margins(results, dataset, params, [params["term"]], config)
     best = -margins.groupby("seed")["margin"].min()
+    others = " or ".join(title(method, config) for method in params["others"])
     return Evidence(
-        f"largest difference in training accuracy that {' or '.join(params['others'])} has over {params['method']}",
+        f"largest difference in training accuracy that {others} has over {title(params['method'], config)}",
         {int(seed): value for seed, value in best.items()},
         [(method, int(seed)) for method in (params["method"], *params["others"]) for seed in best.index],
         details,
@@ -199,7 +209,7 @@ def is_beaten(results: Table, dataset: str, params: dict[str, Any], claim: Any, 
 
 
 def _margins(
-    results: Table, dataset: str, params: dict[str, Any], terms: list[str]
+    results: Table, dataset: str, params: dict[str, Any], terms: list[str], config: dict[str, Any]
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Return the method's accuracy minus each other's, by term and seed; accuracies in words; terms without factor."""
     rows, details, absent = [], [], []
@@ -213,7 +223,8 @@ def _margins(
             absent.append(term)
             continue
         seeds = common_seeds(*accuracy.values())
-        details += [f"{m} {percent(np.mean([v[s] for s in seeds]))} on {term}" for m, v in accuracy.items()]
+        means = {method: np.mean([values[s] for s in seeds]) for method, values in accuracy.items()}
+        details += [f"{title(method, config)} {percent(mean)} on {term}" for method, mean in means.items()]
         mine = accuracy[params["method"]]
         rows += [(term, other, s, mine[s] - accuracy[other][s]) for other in params["others"] for s in seeds]
     if not rows:
@@ -239,7 +250,8 @@ def best_of(results: Table, dataset: str, params: dict[str, Any], claim: Any, co
     means = {term: np.mean([values[s] for s in seeds]) for term, values in accuracy.items()}
     details = [f"{term} {percent(mean)}" for term, mean in sorted(means.items(), key=lambda item: -item[1])]
     return Evidence(
-        f"training accuracy of {params['term']} minus that of the best of the others ({params['method']})",
+        f"training accuracy of {params['term']} minus that of the best of the others, "
+        f"for {title(params['method'], config)},",
         {s: accuracy[params["term"]][s] - max(values[s] for values in others.values()) for s in seeds},
         [(params["method"], s) for s in seeds],
         details + ([f"not kept: {', '.join(absent)}"] if absent else []),
@@ -253,7 +265,7 @@ def switched_off(results: Table, dataset: str, params: dict[str, Any], claim: An
     runs = runs[runs["n_factors"] > 0]
     off = runs["n_factors"].astype(int) - runs["n_active"].astype(int)
     return Evidence(
-        f"number of factors that {params['method']} switches off",
+        f"number of factors that {title(params['method'], config)} switches off",
         dict(zip(runs["seed"].astype(int), off.astype(float), strict=True)),
         [(params["method"], int(seed)) for seed in runs["seed"]],
         [f"of {int(runs['n_factors'].max())} factors"],
@@ -268,7 +280,8 @@ def measure(results: Table, dataset: str, params: dict[str, Any], claim: Any, co
     """Return a measure of a run as a whole, by seed."""
     values = scores_by_seed(results, dataset, params["method"], params["metric"])
     words = WORDS.get(params["metric"], params["metric"].replace("_", " "))
-    return Evidence(f"{words} of {params['method']}", values, [(params["method"], s) for s in values], unit="share")
+    runs = [(params["method"], seed) for seed in values]
+    return Evidence(f"{words} of {title(params['method'], config)}", values, runs, unit="share", limits=(0, 1))
 
 
 def top_terms(results: Table, dataset: str, params: dict[str, Any], claim: Any, config: Any) -> Evidence:
@@ -356,7 +369,8 @@ def time_grows(results: Table, dataset: str, params: dict[str, Any], claim: Any,
     details += [f"on the machine {host}"] if several_hosts(ok) else []
     details += ["the interval is that of the fitted exponent, not over seeds"] if few else []
     return Evidence(
-        f"exponent of the growth with cells of the ratio of times, {method} over {reference}",
+        f"exponent of the growth with cells of the ratio of times, {title(method, config)} over "
+        f"{title(reference, config)}",
         slopes,
         [(name, seed) for name in (method, reference) for seed in slopes],
         details + stopped,

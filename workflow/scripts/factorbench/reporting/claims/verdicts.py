@@ -97,6 +97,7 @@ def weigh(evidence: Evidence, params: dict[str, Any], decides: bool, reasons: li
         mean, lower, upper = interval(values)
     if evidence.interval is not None:
         lower, upper = evidence.interval
+    lower, upper = np.clip([lower, upper], *evidence.limits)
     beyond = np.greater if side == "above" else np.greater_equal
     holds, sure = bool(beyond(mean, threshold)), bool(np.isnan(lower) or beyond(lower, threshold))
     words = f"{side.replace('_', ' ')} {threshold:g}"
