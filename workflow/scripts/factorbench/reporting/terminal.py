@@ -17,6 +17,7 @@ def summary(results: Path) -> str:
         return f"no report yet in {results}"
     tables = {path.stem: read_table(path) for path in (results / "tables").glob("*.tsv")}
     runtime, separation = tables["runtime"], tables["separation"]
+    runtime = pd.concat([rows for _, rows in runtime.groupby("dataset", sort=False)], ignore_index=True)
     questions = separation.drop_duplicates("dataset")[["dataset", "label"]]
     best = separation.merge(questions, on=["dataset", "label"]).rename(columns={"factors": "best"})
     table = runtime.merge(best[["dataset", "method", "best", "accuracy"]], how="left", on=["dataset", "method"])
@@ -32,7 +33,11 @@ def summary(results: Path) -> str:
         "accuracy": table["accuracy"].map(lambda value: "" if pd.isna(value) else f"{value:.3f}"),
         "best factor": table["best"].fillna("").map(lambda names: names if len(names) < 60 else names[:57] + "..."),
     }
-    lines = [pd.DataFrame(columns).to_string(index=False, justify="left"), ""]
+    shown = pd.DataFrame(columns)
+    for name in {"dataset", "machine", "method", "runs", "best factor"} & {*columns}:
+        width = max(map(len, [name, *shown[name]]))
+        shown = shown.assign(**{name: shown[name].str.ljust(width)}).rename(columns={name: name.ljust(width)})
+    lines = [shown.to_string(index=False), ""]
     labels = "; ".join(f"{row.label} in {row.dataset}" for row in questions.itertuples())
     lines.append(f"best factor: it separates best among all factors, chosen in every seed ({labels})")
     if several:
