@@ -21,14 +21,14 @@ def code(*paths: str) -> dict[str, str]:
 
     Paths are relative to the scripts' folder. Imports inside functions count, modules outside the project do not.
     """
-    found: dict[Path, str] = {}
+    modules: dict[Path, str] = {}
     queue = [ROOT / path for path in paths]
     while queue:
         path = queue.pop()
-        if path not in found:
-            found[path], imports = _read(path)
+        if path not in modules:
+            modules[path], imports = _read(path)
             queue += imports
-    return {path.relative_to(ROOT).as_posix(): digest for path, digest in sorted(found.items())}
+    return {path.relative_to(ROOT).as_posix(): digest for path, digest in sorted(modules.items())}
 
 
 @cache
@@ -44,21 +44,16 @@ def _read(path: Path) -> tuple[str, tuple[Path, ...]]:
 
 def _imports(tree: ast.Module, path: Path) -> Iterator[Path]:
     """Yield the files of the project that a module imports, with the ``__init__.py`` of every package above them."""
-    here = path.relative_to(ROOT).parent.parts
+    folder = path.relative_to(ROOT).parent.parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
+            modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = (
-                [*here[: len(here) - node.level + 1], *(node.module or "").split(".")]
-                if node.level
-                else (node.module.split("."))
-            )
-            base = [part for part in base if part]
-            names = [base, *([*base, alias.name] for alias in node.names)]
+            above = folder[: len(folder) - node.level + 1] if node.level else ()
+            modules = [".".join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names]
         else:
             continue
-        for parts in names:
+        for parts in (module.split(".") for module in modules):
             for depth in range(1, len(parts) + 1):
                 target = ROOT.joinpath(*parts[:depth])
                 if target.with_suffix(".py").is_file():

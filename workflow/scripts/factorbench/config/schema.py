@@ -138,5 +138,4 @@ def _target(rule: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     """Return a rule merged with the one it refers to; its own keys take precedence."""
     if "$ref" not in rule:
         return rule
-    own = {key: value for key, value in rule.items() if key != "$ref"}
-    return {**root["$defs"][rule["$ref"].rsplit("/", 1)[1]], **own}
+    return {**root["$defs"][rule["$ref"].rsplit("/", 1)[1]], **rule}

@@ -61,11 +61,11 @@ def processor() -> str:
 
 def versions(more: Iterable[str] = ()) -> dict[str, str]:
     """Return the installed version of Python, of `PACKAGES` and of ``more`` packages."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in (*PACKAGES, *more):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            installed[package] = importlib.metadata.version(package)
+    return installed
 
 
 def git_state() -> tuple[str | None, bool | None]:
