@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import subprocess
 import sys
 
 import pytest
@@ -112,3 +113,13 @@ def test_tests_that_documents_name_exist():
         named = set(re.findall(r"\btest_\w+", (ROOT / name).read_text()))
         assert named
         assert named <= known | {path.stem for path in files}, name
+
+
+def test_lint_reports_undefined_names_in_the_package():
+    """The name that Snakemake defines in scripts is known, and no other."""
+    ruff = [sys.executable, "-m", "ruff", "check", "--select", "F821", "--output-format", "concise"]
+    ruff += ["--stdin-filename", "workflow/scripts/factorbench/reporting/plots/example.py", "-"]
+    done = subprocess.run(
+        ruff, input="wildcards = snakemake.wildcards\nvalue = Any\n", cwd=ROOT, capture_output=True, text=True
+    )
+    assert re.findall(r"Undefined name `(\w+)`", done.stdout) == ["Any"]
