@@ -84,11 +84,9 @@ def options(n_cells: int) -> dict[str, Any]:
 def make_data(n_cells: int, folder: Path) -> dict[str, Step]:
     """Make ``raw.h5ad`` and ``prepared.h5ad`` in ``folder``; return the steps by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    raw, prepared = folder / "raw.h5ad", folder / "prepared.h5ad"
-    return {
-        "simulate": measure(simulate, n_cells, raw),
-        "prepare": measure(prepare, n_cells, raw, prepared),
-    }
+    raw = folder / "raw.h5ad"
+    simulated = measure(simulate, n_cells, raw)
+    return {"simulate": simulated, "prepare": measure(prepare, n_cells, raw, folder / "prepared.h5ad")}
 
 
 def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[str, float]:
@@ -103,11 +101,10 @@ def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[st
         began = time.perf_counter()
         model.fit(data)
         seconds = time.perf_counter() - began
-        training = float(model.history["seconds"].iloc[-1])
         terms = model.objective(stored)
         return {
-            "fit_seconds": seconds,
-            "cells_per_second": epochs * stored.n_obs / training,
+            "seconds": seconds,
+            "cells_per_second": epochs * stored.n_obs / model.history["seconds"].iloc[-1],
             "objective": terms["objective"],
             "reconstruction": terms["reconstruction"],
         }
@@ -131,12 +128,11 @@ def measurements(n_cells: int, folder: Path, epochs: int, threads: int, memory: 
     if memory:
         steps["train in memory"] = measure(train, prepared, False, epochs, threads)
     kept, n_genes, n_sets, density = steps["prepare"].value
+    size = {"cells": kept, "genes": n_genes, "sets": n_sets, "density": density}
     rows = []
     for name, step in steps.items():
         more = step.value if isinstance(step.value, dict) else {}
-        size = {"cells": kept, "genes": n_genes, "sets": n_sets, "density": density}
-        seconds = more.pop("fit_seconds", step.seconds)
-        rows.append({"step": name, **size, "seconds": seconds, "peak_mb": step.peak_mb, **more})
+        rows.append({"step": name, **size, "seconds": step.seconds, "peak_mb": step.peak_mb, **more})
     return rows
 
 
@@ -150,18 +146,13 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     from factorbench.reporting.plots import _style
 
     figure = _style.new_figure(9, 3.6, layout="constrained")
-    panels = figure.subplots(1, 2)
-    for axes, column, label in zip(panels, ("seconds", "peak_mb"), ("Seconds", "Peak memory (GiB)"), strict=True):
-        for colour, (step, rows) in zip(_style.OKABE_ITO, table.groupby("step", sort=False), strict=False):
-            values = rows[column] / (1024 if column == "peak_mb" else 1)
-            axes.plot(rows["cells"], values, "o-", color=colour, ms=4, lw=1.2, label=step)
-        axes.set_xlabel("Cells")
-        axes.set_ylabel(label)
-        axes.set_ylim(0)
-        axes.set_xlim(0)
+    table = table.assign(peak_gb=table["peak_mb"] / 1024)
+    panels = {"seconds": "Seconds", "peak_gb": "Peak memory (GiB)"}
+    for axes, (column, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        wide = table.pivot_table(column, "cells", "step")[table["step"].unique()]
+        wide.plot(ax=axes, style="o-", ms=4, lw=1.2, color=_style.OKABE_ITO, legend=column == "seconds", rot=20)
+        axes.set(xlabel="Cells", ylabel=label, xlim=(0, None), ylim=(0, None))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.tick_params(axis="x", rotation=20)
-    panels[0].legend()
     figure.savefig(path, dpi=150)
 
 
@@ -176,14 +167,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for n_cells in given.cells:
         new = measurements(n_cells, given.folder / str(n_cells), given.epochs, given.threads, not given.disk_only)
-        for row in new:
-            speed = (
-                f"{row['cells_per_second']:10,.0f} cells/s, eq. 3 {row['objective']:.3f}" if "objective" in row else ""
-            )
-            print(
-                f"{row['cells']:>9,} cells  {row['step']:16} {row['seconds']:8.1f} s {row['peak_mb']:7.0f} MiB {speed}",
-                flush=True,
-            )
+        print(pd.DataFrame(new).round(3).to_string(index=False), flush=True)
         rows += new
     table = pd.DataFrame(rows)
     table.to_csv(given.folder / "million.tsv", sep="\t", index=False, float_format="%.6g")

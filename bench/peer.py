@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +18,6 @@ from factorbench.contracts.errors import UserError
 from factorbench.model.cells import dense_matrix
 from intercode.linear_decoder import AutoencoderLinearDecoder, train_autoencoder
 from torch import Tensor
-
-from .rates import torch_threads
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,10 +30,21 @@ LAMBDAS = {"lambda0": 0.1, "lambda1": 0.93, "lambda2": 0.43, "lambda3": 0.57}
 
 
 class WatchedAutoencoder(AutoencoderLinearDecoder):
-    """The authors' network; training it fills ``seconds`` and ``snapshots`` (`Trace`)."""
+    """The authors' network, which records its training.
 
-    def __init__(self, n_genes: int, n_sets: int) -> None:
-        super().__init__(n_genes, n_sets, mid_layers_size=HIDDEN[0], dropout_rate=DROPOUT)
+    Attributes
+    ----------
+    mean
+        Mean expression of each gene in the training data, shape (n_genes,).
+    seconds
+        Seconds spent in training steps up to the end of each epoch.
+    snapshots
+        The network's parameters and buffers at the end of each epoch.
+    """
+
+    def __init__(self, mean: np.ndarray, n_sets: int) -> None:
+        super().__init__(len(mean), n_sets, mid_layers_size=HIDDEN[0], dropout_rate=DROPOUT)
+        self.mean = mean
         self.seconds: list[float] = []
         self.snapshots: list[dict[str, Tensor]] = []
 
@@ -51,55 +59,21 @@ class WatchedAutoencoder(AutoencoderLinearDecoder):
             self._started = time.perf_counter()
         return self
 
-
-@dataclass
-class Trace:
-    """What was recorded while the authors' network was trained.
-
-    Attributes
-    ----------
-    seconds
-        Seconds spent in training steps up to the end of each epoch.
-    snapshots
-        The network's parameters and buffers at the end of each epoch.
-    mean
-        Mean expression of each gene in the training data, shape (n_genes,).
-    network
-        The trained network, in evaluation mode.
-    """
-
-    seconds: list[float]
-    snapshots: list[dict[str, Tensor]]
-    mean: np.ndarray
-    network: AutoencoderLinearDecoder
-
     def scores(self, data: AnnData, epoch: int = -1) -> np.ndarray:
         """Return scores in evaluation mode after an epoch (from 0; by default the last), cells x factors."""
-        encoder = {
-            name.removeprefix("encoder."): value
-            for name, value in self.snapshots[epoch].items()
-            if name.startswith("encoder.")
-        }
         expression = torch.from_numpy(dense_matrix(data.X) - self.mean)
         with torch.no_grad():
-            return torch.func.functional_call(self.network.encoder, encoder, (expression,)).numpy()
+            return torch.func.functional_call(self, self.snapshots[epoch], (expression,))[0].numpy()
 
     def loadings(self, epoch: int = -1) -> np.ndarray:
         """Return W after an epoch (from 0; by default the last), genes x factors."""
         return self.snapshots[epoch]["decoder.weight_dict.annotated"].numpy()
 
 
-def train_peer(data: AnnData, seed: int, epochs: int = 30, threads: int = 2) -> Trace:
-    """Train the authors' autoencoder with their parameters.
+def train_peer(data: AnnData, seed: int, epochs: int = 30) -> WatchedAutoencoder:
+    """Train the authors' autoencoder with their parameters; genes are centred before the clock starts.
 
-    Parameters
-    ----------
-    data
-        Prepared data (`contracts.prepared.read_prepared`). Genes are centred before the clock starts.
-    seed
-        Seed of torch's and numpy's global generators: initial weights, dropout, order of cells.
-    threads
-        Threads of torch.
+    ``seed`` is that of torch's and numpy's global generators: initial weights, dropout, order of cells.
 
     Raises
     ------
@@ -121,9 +95,9 @@ def train_peer(data: AnnData, seed: int, epochs: int = 30, threads: int = 2) -> 
     centred = AnnData(expression - mean, varm={"I": mask.astype(np.int32)})
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    network = WatchedAutoencoder(*mask.shape)
-    with torch_threads(threads), contextlib.redirect_stdout(io.StringIO()):
+    network = WatchedAutoencoder(mean, mask.shape[1])
+    with contextlib.redirect_stdout(io.StringIO()):
         train_autoencoder(
             centred, network, LEARNING_RATE, BATCH_SIZE, epochs, l2_reg_lambda0=LAMBDAS["lambda0"], **thresholds
         )
-    return Trace(network.seconds, network.snapshots, mean, network)
+    return network

@@ -7,9 +7,11 @@ same threads, in one process. Everything is evaluated afterwards, when no clock 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +40,7 @@ INTERFERON = {  # short name -> gene set
     "CYTOKINE": "CYTOKINE_SIGNALING_IN_IMMUNE_SYSTEM",
     "RIG_I_MDA5": "RIG_I_MDA5_MEDIATED_INDUCTION_OF_IFN_ALPHA_BETA_PATHWAYS",
 }
+TO_FINAL, WHOLE = "seconds to their final eq. 3", "seconds of the training"
 
 
 class Snapshot(NamedTuple):
@@ -48,16 +51,16 @@ class Snapshot(NamedTuple):
     loadings: np.ndarray
 
 
-def theirs(data: AnnData, seed: int, threads: int, epochs: int) -> list[Snapshot]:
+def theirs(data: AnnData, seed: int, epochs: int) -> list[Snapshot]:
     """Train the authors' code; return a snapshot per epoch. The clock covers their training steps only."""
-    trace = train_peer(data, seed, epochs, threads)
+    network = train_peer(data, seed, epochs)
     return [
-        Snapshot(seconds, lambda cells, epoch=epoch: trace.scores(cells, epoch), trace.loadings(epoch))
-        for epoch, seconds in enumerate(trace.seconds)
+        Snapshot(seconds, partial(network.scores, epoch=epoch), network.loadings(epoch))
+        for epoch, seconds in enumerate(network.seconds)
     ]
 
 
-def ours(data: AnnData, seed: int, threads: int) -> list[Snapshot]:
+def ours(data: AnnData, seed: int) -> list[Snapshot]:
     """Train the default recipe; return a snapshot per epoch. The clock covers ``fit`` without the copies made here."""
     snapshots: list[Snapshot] = []
     model, copying = InterpretableAutoencoder(seed=seed), 0.0
@@ -73,9 +76,8 @@ def ours(data: AnnData, seed: int, threads: int) -> list[Snapshot]:
         model.network.load_state_dict(state)
         return model.transform(cells)
 
-    with rates.torch_threads(threads):
-        began = time.perf_counter()
-        model.fit(data, watch=watch)
+    began = time.perf_counter()
+    model.fit(data, watch=watch)
     return snapshots
 
 
@@ -114,35 +116,35 @@ def accuracy(score: np.ndarray, positive: np.ndarray) -> float:
     return float(LogisticRegression().fit(x, positive).score(x, positive))
 
 
-def first_time(snapshots: Sequence[Snapshot], values: Sequence[float], target: float) -> float:
-    """Return the seconds after which eq. 3 was first at or below ``target``; infinite if it never was."""
-    reached = (s.seconds for s, value in zip(snapshots, values, strict=True) if value <= target)
-    return next(reached, float("inf"))
+def first_time(curve: pd.Series, target: float) -> float:
+    """Return the first seconds (index) at which ``curve`` is at or below ``target``; infinite if it never is."""
+    return min(curve.index[curve <= target], default=float("inf"))
 
 
-def pair(data: AnnData, seed: int, threads: int, epochs: int) -> dict[str, dict[str, float]]:
-    """Train theirs and ours on ``data`` in turn; return side -> row of the printed table -> value."""
+def pair(data: AnnData, seed: int, epochs: int) -> pd.DataFrame:
+    """Train theirs and ours on ``data`` in turn; return the columns ``theirs`` and ``ours`` of the printed table."""
     mean = dense_matrix(data.X).mean(axis=0, dtype=np.float64).astype(np.float32)
-    traces = {"theirs": theirs(data, seed, threads, epochs), "ours": ours(data, seed, threads)}
-    terms = {side: [eq3(data, snapshot, mean) for snapshot in trace] for side, trace in traces.items()}
-    curves = {side: [epoch["objective"] for epoch in epochs] for side, epochs in terms.items()}
-    final, best = curves["theirs"][-1], min(curves["theirs"])
-    rows = {}
+    traces = {"theirs": theirs(data, seed, epochs), "ours": ours(data, seed)}
+    terms = {
+        side: pd.DataFrame([eq3(data, snapshot, mean) for snapshot in trace], index=[s.seconds for s in trace])
+        for side, trace in traces.items()
+    }
+    target, columns = terms["theirs"]["objective"], {}
     for side, trace in traces.items():
-        last = terms[side][-1]
-        rows[side] = {
-            "seconds to their final eq. 3": first_time(trace, curves[side], final),
-            "seconds to their best eq. 3": first_time(trace, curves[side], best),
-            "seconds of the training": trace[-1].seconds,
-            "eq. 3": last["objective"],
-            "lowest eq. 3 after any epoch": min(curves[side]),
-            "reconstruction": last["reconstruction"],
+        curve = terms[side]["objective"]
+        columns[side] = {
+            TO_FINAL: first_time(curve, target.iloc[-1]),
+            "seconds to their best eq. 3": first_time(curve, target.min()),
+            WHOLE: curve.index[-1],
+            "eq. 3": curve.iloc[-1],
+            "lowest eq. 3 after any epoch": curve.min(),
+            "reconstruction": terms[side]["reconstruction"].iloc[-1],
             **quality(data, trace[-1]),
         }
-    return rows
+    return pd.DataFrame(columns)
 
 
-def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, float]:
+def share_of_rate(data: AnnData, seconds: float) -> dict[str, float]:
     """Return the rate of the matrix products of our training and the machine's own rate for them, both in GFLOP/s.
 
     ``share`` is the time that the machine needs for the products alone, divided by ``seconds``.
@@ -152,44 +154,40 @@ def share_of_rate(data: AnnData, seconds: float, threads: int) -> dict[str, floa
     shape = (sizes[0], data.n_vars, model.params["hidden"], data.varm["mask"].shape[1])
     products = rates.alternating_products(*shape)
     n_updates = len(sizes) * n_epochs(data.n_obs, model.params)
-    rate = rates.matrix_rates(products, threads, torch.float32)
-    held = n_held(n_updates)
-    steps = [(held, products[:-3]), (n_updates - held, products)]
-    flops = sum(times * sum(p.flops for p in of_step) for times, of_step in steps)
-    least = sum(times * rates.seconds_at(rate, of_step) for times, of_step in steps)
+    changes_w = n_updates - n_held(n_updates)
+    times = [n_updates] * len(products[:-3]) + [changes_w] * 3
+    flops = sum(n * product.flops for n, product in zip(times, products, strict=True))
+    least = sum(n * rates.seconds(product) for n, product in zip(times, products, strict=True))
     return {"training": flops / seconds / 1e9, "machine": flops / least / 1e9, "share": least / seconds}
 
 
-def recipes(data: AnnData, seeds: Sequence[int], threads: int) -> pd.DataFrame:
+def recipes(data: AnnData, seeds: Sequence[int]) -> pd.DataFrame:
     """Train our code with both recipes on the seen cells of ``data``; return one row per recipe and seed."""
     seen = seen_cells(data)
     fitted, new = data[seen].copy(), data[~seen].copy()
     rows = []
-    for recipe in ("authors", "fast"):
-        for seed in seeds:
-            with rates.torch_threads(threads):
-                began = time.perf_counter()
-                model = InterpretableAutoencoder(seed=seed, recipe=recipe).fit(fitted)
-                seconds = time.perf_counter() - began
-            snapshot = Snapshot(seconds, model.transform, model.loadings().to_numpy())
-            terms = model.objective(fitted)
-            rows.append(
-                {
-                    "recipe": recipe,
-                    "seed": seed,
-                    "seconds": seconds,
-                    "eq. 3": terms["objective"],
-                    "reconstruction": terms["reconstruction"],
-                    "reconstruction of held-out cells": model.objective(new)["reconstruction"],
-                    **quality(fitted, snapshot),
-                }
-            )
+    for recipe, seed in itertools.product(("authors", "fast"), seeds):
+        began = time.perf_counter()
+        model = InterpretableAutoencoder(seed=seed, recipe=recipe).fit(fitted)
+        seconds = time.perf_counter() - began
+        terms = model.objective(fitted)
+        rows.append(
+            {
+                "recipe": recipe,
+                "seed": seed,
+                "seconds": seconds,
+                "eq. 3": terms["objective"],
+                "reconstruction": terms["reconstruction"],
+                "reconstruction of held-out cells": model.objective(new)["reconstruction"],
+                **quality(fitted, Snapshot(seconds, model.transform, model.loadings().to_numpy())),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: pd.Series) -> str:
     """Return the text ``median (lowest to highest)``."""
-    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+    return f"{values.median():.4g} ({values.min():.4g} to {values.max():.4g})"
 
 
 def main() -> None:
@@ -203,31 +201,28 @@ def main() -> None:
     given = parser.parse_args()
     if given.pairs < 1:
         parser.error("--pairs should be at least 1")
+    torch.set_num_threads(given.threads)
     data = read_prepared(given.prepared)
     n_genes, n_sets = data.varm["mask"].shape
     print(f"{data.n_obs:,} cells, {n_genes:,} genes, {n_sets} gene sets, {given.threads} threads", flush=True)
-    theirs(data, 0, given.threads, epochs=2)  # the first training of each is slower
-    ours(data[:2000].copy(), 0, given.threads)
+    theirs(data, 0, epochs=2)  # the first training of each is slower
+    ours(data[:2000].copy(), 0)
     pairs = []
     for seed in range(given.pairs):
         print(f"pair {seed + 1} of {given.pairs}", flush=True)
-        pairs.append(pair(data, seed, given.threads, given.epochs))
-    print(f"\n{'median (lowest to highest)':34}{'intercode 0.0.7':>30}{'factorbench':>30}")
-    for row in pairs[0]["ours"]:
-        cells = (spread([p[side][row] for p in pairs]) for side in ("theirs", "ours"))
-        print(f"{row:34}" + "".join(f"{cell:>30}" for cell in cells))
-    for row in ("seconds to their final eq. 3", "seconds to their best eq. 3", "seconds of the training"):
-        print(f"ratio, {row:40}{spread([p['theirs'][row] / p['ours'][row] for p in pairs]):>30}")
-    whole = "seconds of the training"
-    ratios = [p["theirs"][whole] / p["ours"]["seconds to their final eq. 3"] for p in pairs]
-    print(f"{'ratio, their training to our time to their final':47}{spread(ratios):>30}")
-    rate = share_of_rate(data, statistics.median(p["ours"][whole] for p in pairs), given.threads)
+        pairs.append(pair(data, seed, given.epochs))
+    rows = pd.concat(pairs, keys=range(given.pairs), names=["pair", ""]).groupby(level=1, sort=False)
+    print(f"\nmedian (lowest to highest), theirs: intercode 0.0.7\n{rows.agg(spread).to_string()}")
+    ratios = pd.concat([p["theirs"] / p["ours"] for p in pairs], axis=1).filter(like="seconds", axis=0)
+    ratios.loc["their training to our time to their final"] = [p["theirs"][WHOLE] / p["ours"][TO_FINAL] for p in pairs]
+    print(f"\nratios\n{ratios.agg(spread, axis=1).to_string()}")
+    rate = share_of_rate(data, statistics.median(p["ours"][WHOLE] for p in pairs))
     print(
         f"matrix products in training: {rate['training']:.0f} GFLOP/s, {rate['share']:.0%} of the "
         f"{rate['machine']:.0f} GFLOP/s that this machine reaches with the same products alone"
     )
     if given.seeds:
-        table = recipes(read_prepared(given.held_out), range(given.seeds), given.threads)
+        table = recipes(read_prepared(given.held_out), range(given.seeds))
         print(f"\nour code by recipe, fitted without the held-out cells\n{table.round(4).to_string(index=False)}")
         print(table.drop(columns="seed").groupby("recipe").agg(["mean", "std"]).T.round(4).to_string())
 
