@@ -74,3 +74,14 @@ def prepare_entry(**changes):
     dataset = schema.fill({"datasets": {"d": {}}}, schema.read("config"))["datasets"]["d"]
     dataset |= {"gene_sets": ["sets"], "prefixes": [""], "min_genes": 1, "missing": []}
     return plan.preparation(dataset | changes)
+
+
+def prepare(*args):
+    """Return all cells of `data.preparation.prepare_blocks`, which has the same parameters, in memory."""
+    import anndata
+    from factorbench.contracts.prepared import check_prepared
+    from factorbench.data.preparation import prepare_blocks
+
+    data = anndata.concat(list(prepare_blocks(*args)), merge="same", uns_merge="same")
+    check_prepared(data)
+    return data

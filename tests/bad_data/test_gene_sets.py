@@ -53,7 +53,14 @@ def test_any_bytes_are_read_or_refused(tmp_path, content):
     ("content", "pattern"),
     [
         ("A\tx\tG1\n".encode("utf-16-le"), "line 1: .*cannot be printed"),
-        ("A\tx\tG1\n".encode("utf-16"), "is not a text file"),
+        ("A\tx\tG1\n".encode("utf-16"), "cannot be read .*UnicodeDecodeError"),
+        (b"\x1f\x8b\x08\xff\xfe", "cannot be read .*UnicodeDecodeError"),
+        ("\n", "has no gene set"),
+        ("A\tx\tG1\n\nB\tx\n", "line 3: should be name, description and genes"),
+        ("A\tx\tG1\nB\tx\t\t\n", "line 2: should be"),
+        ("A x G1\n", "line 1: should be"),
+        ("\tx\tG1\n", "line 1: should be"),
+        ("A\tx\tG1\nB\tx\tG1\nA\ty\tG2\n", "line 3: the gene set A occurs twice"),
         ("A\tx\tG\x1b[2J1\n", "line 1: .*cannot be printed"),
         ("A\tx\tG1\nB\x00\tx\tG1\n", "line 2: .*cannot be printed"),
         ("A\tx\tG1\r\n \tx\tG1\r\n", "line 2: should be name, description and genes"),
@@ -80,4 +87,3 @@ def test_sets_of_one_gene_and_of_a_hundred_thousand(tmp_path):
     assert time.perf_counter() - began < 5
     assert sets == {"ONE": ["G7"], "MANY": many}
     assert mask.sum(axis=0).tolist() == [[1, 50]]
-    assert gene_sets.filter_by_size(mask, 2).tolist() == [False, True]

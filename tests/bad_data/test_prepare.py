@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 from factorbench import registry
 from factorbench.contracts.prepared import check_prepared
-from factorbench.data.preparation import prepare
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
 from tests.bad_data.outcome import fuzz, refused, tried
-from tests.planted import prepare_entry
+from tests.planted import prepare, prepare_entry
 
 
 def raw(counts, **obs):

@@ -14,7 +14,7 @@ from factorbench.data import preparation, variable_genes
 from scipy import sparse
 
 from tests.bad_data.outcome import refused
-from tests.planted import planted, prepare_entry
+from tests.planted import planted, prepare, prepare_entry
 from tests.unit.test_prepare import BASE
 
 MODULE = registry.load("reader", "simulated")
@@ -23,7 +23,7 @@ SETS = MODULE.gene_sets(OPTIONS)
 
 
 def prepared(raw, **changes):
-    return preparation.prepare(raw, [SETS], prepare_entry(**{**BASE, "prefixes": [""], **changes}), "planted")
+    return prepare(raw, [SETS], prepare_entry(**{**BASE, "prefixes": [""], **changes}), "planted")
 
 
 def same(one, two):

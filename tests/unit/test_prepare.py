@@ -14,13 +14,12 @@ from factorbench.contracts.files import sha256, write_raw
 from factorbench.contracts.prepared import prepared_record, read_prepared, write_prepared
 from factorbench.data import counts as raw_counts
 from factorbench.data import gene_sets, labels, preparation
-from factorbench.data.preparation import prepare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
 from tests.bad_data.outcome import refused
-from tests.planted import prepare_entry
+from tests.planted import prepare, prepare_entry
 
 CONTRAST = {"label": "stimulation", "positive": "stimulated", "negative": ""}
 LABELS = {"stimulation": "condition", "type": "cell_type"}
@@ -112,13 +111,13 @@ def test_raw_file_is_plain_anndata(raw, tmp_path):
 
 
 def test_limits_of_set_size(raw, sets):
-    sets = {**sets, "R_SMALL": ["G0001", "G0002"], "R_LARGE": list(raw.var_names[:100]), "R_ELSEWHERE": ["ISG15"]}
-    data = prepared(raw, sets, **{**ALL_GENES, "min_genes": 3, "max_genes": 60})
-    sizes = data.varm["mask"].sum(axis=0)
-    assert sizes.min() >= 3
-    assert sizes.max() <= 60
-    assert prepared_record(data)["sets"]["dropped"] == {"SMALL": 2, "LARGE": 100, "ELSEWHERE": 0}
-    assert {"SMALL", "LARGE"} <= set(prepared(raw, sets, **ALL_GENES).uns["gene_sets"])
+    for n in (2, 3, 60, 61):
+        sets = {**sets, f"R_{n}": list(raw.var_names[:n])}
+    data = prepared(raw, {**sets, "R_ELSEWHERE": ["ISG15"]}, **{**ALL_GENES, "min_genes": 3, "max_genes": 60})
+    sizes = dict(zip(data.uns["gene_sets"], data.varm["mask"].sum(axis=0), strict=True))
+    assert (sizes["3"], sizes["60"]) == (min(sizes.values()), max(sizes.values())) == (3, 60)
+    assert prepared_record(data)["sets"]["dropped"] == {"2": 2, "61": 61, "ELSEWHERE": 0}
+    assert {"2", "61"} <= set(prepared(raw, sets, **ALL_GENES).uns["gene_sets"])
 
 
 def test_constant_genes_and_empty_cells_are_dropped(raw, sets):
@@ -279,8 +278,8 @@ def test_cells_of_a_class_are_held_out(raw, sets):
         ({"hold_out": {"seed": 0}}, "hold_out: give either share, or label and value"),
         ({"hold_out": {"share": 0.2, "label": "type", "value": "A"}}, "hold_out: give either"),
         ({"hold_out": {"share": 0.2, "value": "A"}}, "hold_out: give either"),
-        ({"hold_out": {"label": "type", "value": "Z"}}, r"hold_out.value: no cell is 'Z' in type \(there are: A, B"),
-        ({"hold_out": {"label": "type"}}, "hold_out.value: no cell is '' in type"),
+        ({"hold_out": {"label": "type", "value": "Z"}}, r"hold_out.value: 'Z'.*there are: A, B"),
+        ({"hold_out": {"label": "type"}}, "hold_out.value: ''"),
         ({"hold_out": {"share": 0.005}}, "hold_out.share: holds out 1 of 200 cells; at least two"),
         ({"hold_out": {"share": 0.995}}, "hold_out.share: holds out 199 of 200 cells; at least two"),
         ({"hold_out": {"label": "one", "value": "x"}}, "hold_out.label: holds out 200 of 200 cells"),
@@ -381,17 +380,16 @@ def contrast(**changes):
         (count(np.inf), {}, "files: 1 counts are infinite, the first in cell cell_00003, gene G0005"),
         (count(-1), {}, "files: 1 counts are negative, the first in cell cell_00003, gene G0005"),
         (count(0.5), {}, "files: 1 counts are not whole numbers, the first in cell cell_00003, gene G0005"),
-        (twice("obs_names"), {}, r"files: 1 names of cells occur more than once \(twice\)"),
-        (twice("var_names"), {}, r"files: 1 names of genes occur more than once \(twice\)"),
-        (one_class, {}, r"contrast.label: stimulation has fewer than two classes in the data \(stimulated\)"),
-        (None, {"labels": {"stimulation": "conditon"}}, r"labels.stimulation: .*'conditon' \(did you mean condition"),
-        (None, {"labels": {"stimulation": "x"}}, r"no label 'x' \(there are: cell_type, condition\)"),
-        (None, contrast(positive="stim"), r"contrast.positive: no cell is 'stim' in stimulation \("),
-        (None, contrast(positive="simulated"), r"did you mean stimulated\?"),
-        (None, contrast(negative="q"), r"contrast.negative: .* \(there are: control, stimulated\)"),
+        (twice("obs_names"), {}, r"files: 1 names of cells occur more than once \('twice'\)"),
+        (twice("var_names"), {}, r"files: 1 names of genes occur more than once \('twice'\)"),
+        (one_class, {}, "contrast.negative: no selected cell is of this class"),
+        (None, {"labels": {"stimulation": "conditon"}}, "labels.stimulation: 'conditon'.*did you mean condition"),
+        (None, {"labels": {"stimulation": "x"}}, "labels.stimulation: 'x'.*there are: cell_type, condition"),
+        (None, contrast(positive="simulated"), r"contrast.positive: 'simulated'.*did you mean stimulated\?"),
+        (None, contrast(negative="q"), "contrast.negative: 'q'.*there are: control, stimulated"),
         (None, contrast(negative="stimulated"), "contrast.negative: is the same as positive"),
         (None, {"n_cells": 201}, "n_cells: 201 is more than the 200 cells of the data; lower n_cells"),
-        (None, {"n_cells": 1, "min_cells": 1}, r"contrast.(positive|negative): the subset has no cell .*raise n_cells"),
+        (None, {"n_cells": 1, "min_cells": 1}, "contrast.(positive|negative): no selected cell .*raise n_cells"),
         (None, {"min_cells": 1000}, "min_cells: no gene is seen in 1000 cells; lower min_cells"),
         (None, {"min_genes": 30}, "min_genes: no gene set has 30 to any number of the 150 selected genes"),
         (None, {"max_genes": 2, "min_genes": 1}, r"no gene set has 1 to 2 of the 150 selected genes \(the largest has"),
@@ -417,7 +415,7 @@ def test_gene_sets_without_a_match_are_refused_with_near_matches(raw):
 
 def test_a_flavour_that_fails_on_the_data_is_refused(raw, sets):
     counts = sparse.csr_matrix(np.tile([[1, 0], [0, 1]], (100, 125)))
-    with refused("planted.hvg_flavor: seurat_v3 fails on these data .*choose another"):
+    with refused("planted.hvg_flavor: seurat_v3 fails .*choose another"):
         prepared(anndata.AnnData(counts, obs=raw.obs, var=raw.var), sets)
 
 

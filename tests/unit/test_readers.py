@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from factorbench import registry
+from factorbench.contracts import files
 from factorbench.data import gene_sets
 from scipy import io, sparse
 
@@ -35,19 +36,6 @@ def values(label):
     return label.astype(object).where(label.notna(), None).tolist()
 
 
-def not_hdf5(path):
-    path.write_text("<html>")
-
-
-def other_hdf5(path):
-    path.unlink()
-    with h5py.File(path, "w") as file:
-        file["matrix"] = [1]
-
-
-DAMAGES = [not_hdf5, other_hdf5, lambda path: path.unlink()]
-
-
 # ---------------------------------------------------------------------------------------------------------------- h5ad
 
 
@@ -62,7 +50,7 @@ def data():
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
 def test_h5ad_counts_and_labels(tmp_path, data, form, monkeypatch):
-    monkeypatch.setattr(registry.load("reader", "h5ad"), "CHUNK", 7)
+    monkeypatch.setattr(files, "BLOCK", 7)
     expected = data.X.copy()
     data.X = form(data.X)
     data.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
@@ -78,29 +66,32 @@ def test_h5ad_layers_and_raw(tmp_path, data):
     narrow.layers["counts"] = sparse.csr_matrix(narrow.X * 2)
     narrow.raw = data
     narrow.write_h5ad(tmp_path / "a.h5ad")
-    files = {"counts": tmp_path / "a.h5ad"}
-    same_counts(read("h5ad", files, {"layer": "counts"}), narrow.X * 2)
-    raw = read("h5ad", files, {"layer": "raw"})
+    stored = {"counts": tmp_path / "a.h5ad"}
+    same_counts(read("h5ad", stored, {"layer": "counts"}), narrow.X * 2)
+    raw = read("h5ad", stored, {"layer": "raw"})
     same_counts(raw, data.X)
     assert list(raw.var_names) == list(data.var_names)
-    with refused(r"options.layer: there is no 'count' \(did you mean counts\?\)"):
-        read("h5ad", files, {"layer": "count"})
+    with refused(r"options.layer: 'count'.*did you mean counts\?"):
+        read("h5ad", stored, {"layer": "count"})
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_h5ad_of_another_format_is_refused(tmp_path, data, damage):
-    path = tmp_path / "a.h5ad"
-    data.write_h5ad(path)
-    damage(path)
-    with refused("cannot be read .* fetched again", start=path):
-        read("h5ad", {"counts": path})
+@pytest.mark.parametrize("content", ["html", "hdf5", None])
+@pytest.mark.parametrize(("reader", "options"), [("h5ad", {}), ("tenx", {"samples": {"a": {"h5": "counts"}}})])
+def test_hdf5_of_another_format_is_refused(tmp_path, reader, options, content):
+    path = tmp_path / "a.h5"
+    if content == "html":
+        path.write_text("<html>")
+    elif content == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["matrix"] = [1]
+    with refused("cannot be read .* download it again", start=path):
+        read(reader, {"counts": path}, options)
 
 
-def test_h5ad_takes_one_file(tmp_path):
-    with refused("exactly one file, not 0"):
-        read("h5ad", {})
-    with refused(r"exactly one file, not 2 \(counts, donors\); options.cells"):
-        read("h5ad", {"counts": tmp_path / "a", "donors": tmp_path / "b"})
+@pytest.mark.parametrize("names", [[], ["counts", "donors"]])
+def test_h5ad_takes_one_file(names):
+    with refused(f"exactly one file, not {len(names)}; options.cells"):
+        read("h5ad", dict.fromkeys(names, "a"))
 
 
 # --------------------------------------------------------------------------------------------------- a table of cells
@@ -164,9 +155,10 @@ def test_names_of_numbers_and_cells_to_keep(donors):
     result = read("h5ad", donors, {**options, "names": {"cell_type": rule}, "keep": keep})
     assert list(result.obs_names) == ["AAG.1", "GGG.1"]
     for change, pattern in [
-        ({"values": {"3": "Amacrine", "24": "Rods"}}, "cell_type.values: cluster 7 has no name"),
-        ({"values": {"3-7": "Amacrine", "5": "Rods"}}, "5 has two names, Amacrine and Rods"),
-        ({"column": "clusters"}, r"no column 'clusters' \(did you mean cluster\?\)"),
+        ({"values": {"3": "Amacrine", "24": "Rods"}}, "cell_type.values: cluster 7 .* none"),
+        ({"values": {"7-3": "Amacrine", "24": "Rods"}}, "cell_type.values: cluster 3 .* none"),
+        ({"values": {"3-7": "Amacrine", "7": "Cones", "24": "Rods"}}, "cluster 7 .* Amacrine and Cones"),
+        ({"column": "clusters"}, r"cell_type.column: 'clusters'.*did you mean cluster\?"),
         ({"values": ["Amacrine"]}, "names.cell_type: should be"),
     ]:
         with refused(pattern):
@@ -186,12 +178,12 @@ def test_numbers_of_the_data_are_compared_as_text(tmp_path, data):
     ("change", "pattern"),
     [
         ({"cells": "donor"}, r"exactly one file, not 2"),
-        ({"cell_name": "barcod"}, r"cell_name: .*donors\.tsv has no column 'barcod' \(did you mean barcode\?\)"),
-        ({"sample_label": "stin"}, r"sample_label: the data have no label 'stin' \(did you mean stim\?\)"),
+        ({"cell_name": "barcod"}, r"donors\.tsv: options.cell_name: 'barcod'.*did you mean barcode\?"),
+        ({"sample_label": "stin"}, r"options.sample_label: 'stin'.*did you mean stim\?"),
         ({"sample_label": ""}, r"occur twice \(AAC\); options.sample_label"),
         ({"barcode": ""}, r"no barcode .* \(table: AAC-1, data: AAC.1, samples c, s\)"),
         ({"barcode": "[ACGT"}, "options.barcode: .* is not a regular expression"),
-        ({"cells_columns": ["cell", "donor"]}, r"donors\.tsv: has 5 columns, options.cells_columns names 2"),
+        ({"cells_columns": ["cell", "donor"]}, r"donors\.tsv: has 5 columns; options.cells_columns"),
         ({"cells": "", "annotated_only": True, "counts": 1}, "annotated_only: needs a table"),
         ({"keep": {"stim": "c", "type": "T"}}, "options.keep: no cell is left"),
         ({"names": {"type": {"column": "donor", "values": {}}}}, "names.type: the data have a column of this name"),
@@ -298,14 +290,11 @@ def test_genes_named_by_identifier_without_a_table(geo):
     ("change", "pattern"),
     [
         ({"samples": {}}, "options.samples: name at least one"),
-        ({"samples": {"ctrl": "ctrl_matrix"}}, "options.samples.ctrl: should be"),
-        ({"genes": "gene"}, r"options.genes: files has no key 'gene' \(did you mean genes\?\)"),
+        ({"samples": {"ctrl": "ctrl_matrix"}}, "options.samples.ctrl: ctrl_matrix should be"),
+        ({"genes": "gene"}, r"options.samples.ctrl.genes: 'gene'.*did you mean genes\?"),
         ({"keep": {"multiplet": "singlet"}}, r"keep.multiplet: .* \(did you mean multiplets\?\)"),
-        ({"keep": {"multiplets": "singlets"}}, r"no cell is 'singlets' \(did you mean singlet\?\)"),
-        (
-            {"samples": {"ctrl": {"matrix": "ctrl_matrix", "barcodes": "stim_barcodes"}}},
-            "4 genes x 3 barcodes, but 4 genes and 2 barcodes",
-        ),
+        ({"keep": {"multiplets": "singlets"}}, r"keep.multiplets: 'singlets'.*did you mean singlet\?"),
+        ({"samples": {"ctrl": {"matrix": "ctrl_matrix", "barcodes": "stim_barcodes"}}}, "4 x 3 .* but 4 x 2"),
         ({"samples": {"control": OPTIONS["samples"]["ctrl"]}}, "no barcode of the table is one of the data"),
     ],
 )
@@ -404,7 +393,7 @@ def test_samples_with_different_genes(tmp_path, geo):
     expected[:3, :4] = counts["ctrl"].T
     expected[3:, [4, 2, 0]] = other.T
     same_counts(outer, expected)
-    assert (outer.X.format, outer.X.dtype) == ("csr", np.int32)
+    assert (outer.X.format, outer.X.dtype.kind) == ("csr", "i")
 
     symbol = read("tenx", files, {**options, "match": "symbol"})
     assert list(symbol.var_names) == ["RGS5"]
@@ -444,7 +433,7 @@ def test_features_of_another_type_are_left_out_and_counted(tmp_path, geo):
     assert list(result.var["id"]) == ["ENSG1", "ENSG3"]
     same_counts(result, counts[[0, 2]].T)
     assert notes(result)["features of another type"] == 2
-    with refused(r"no feature of the type 'CRISPR' .*Gene Expression, Antibody Capture"):
+    with refused("options.feature_type: .*Gene Expression, Antibody Capture, not CRISPR"):
         read("tenx", files, {**ONE, "feature_type": "CRISPR"})
 
     files, counts = geo
@@ -465,27 +454,15 @@ def test_features_of_another_type_are_left_out_and_counted(tmp_path, geo):
         ({"indices": np.array([0, 2, 1, 3, 0, 4])}, "cannot be read"),
         ({"indices": np.array([0, 2, 1, 3, 0, -1])}, "cannot be read"),
         ({"indices": np.array([0, 2, 1, 3, 3, 3])}, "a gene occurs twice in a cell"),
-        ({"data": np.array([1, 4, 3, 5, 2, -6])}, "1 values are not whole numbers of 0 or more, the first -6"),
-        ({"data": np.array([1, 4, 3, 5, 2, 0.5])}, "1 values are not whole numbers of 0 or more, the first 0.5"),
-        ({"data": np.array([1, 4, 3, 5, 2, np.nan])}, "the first nan"),
-        ({"data": np.array([1, 4, 3, 5, 2, 2**31])}, "the first 2147483648"),
-        ({"data": np.array(list("abcdef"), "S")}, "counts are whole numbers"),
-        ({"shape": np.array([3, 4])}, "3 genes x 4 barcodes, but 4 genes and 3 barcodes are named"),
-        ({"barcodes": np.array(["A-1", "C-1"], "S")}, "4 genes and 2 barcodes"),
+        ({"data": np.array(list("abcdef"), "S")}, "cannot be read .* not numbers"),
+        ({"shape": np.array([3, 4])}, "3 x 4 .* but 4 x 3"),
+        ({"barcodes": np.array(["A-1", "C-1"], "S")}, "4 x 3 .* but 4 x 2"),
         ({"barcodes": None, "barcodes/0": np.array([1])}, "cannot be read"),
     ],
 )
 def test_malformed_h5_is_refused(tmp_path, change, pattern):
     path = whole_h5(tmp_path, **change)
     with refused(pattern, start=path):
-        read("tenx", {"a": path}, ONE)
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_h5_of_another_format_is_refused(tmp_path, damage):
-    path = whole_h5(tmp_path)
-    damage(path)
-    with refused("cannot be read", start=path):
         read("tenx", {"a": path}, ONE)
 
 
@@ -511,10 +488,7 @@ GOOD = ["GENE\tr1_A\tr1_C", "RHO\t0\t10", "SAG\t2\t0"]
 
 def write_dge(path, counts, genes, cells):
     """Write a digital expression matrix: a header of cells, then one line per gene."""
-    lines = ["\t".join(["GENE", *cells])]
-    lines += ["\t".join([gene, *map(str, row)]) for gene, row in zip(genes, counts.tolist(), strict=True)]
-    content = ("\n".join(lines) + "\n").encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    pd.DataFrame(counts, index=pd.Index(genes, name="GENE"), columns=cells).to_csv(path, sep="\t")
     return path
 
 
@@ -611,7 +585,7 @@ LONG = "\n".join([*GOOD, *(f"G{i}\t{i}\t0" for i in range(1000))]).encode()
     ("name", "content", "pattern"),
     [
         ("a.txt.gz", gzip.compress(LONG, mtime=0)[:-20], "cannot be read .after line "),
-        ("a.txt.gz", b"\n".join([b"GENE\tA", b"RHO\t1"]), "cannot be read .after line 0: it is not gzip"),
+        ("a.txt.gz", b"\n".join([b"GENE\tA", b"RHO\t1"]), "cannot be read .after line 0: "),
         ("a.txt", b"<html>", "line 1: names no cells"),
         ("a.txt", b"", "line 1: there is no header; is the file empty"),
         ("a.txt.gz", gzip.compress(b"", mtime=0), "line 1: there is no header"),
@@ -626,14 +600,14 @@ def test_damaged_dge_text_is_refused(tmp_path, name, content, pattern):
 
 
 def test_dge_text_without_its_file_is_refused():
-    with refused(r"options.matrix: files has no key 'counts' \(did you mean count\?\)"):
+    with refused(r"options.matrix: 'counts'.*did you mean count\?"):
         read("dge_text", {"count": "a.txt"})
 
 
 # ----------------------------------------------------------------------------------------------------------- simulated
 
 
-def test_simulated_data_are_reproducible_and_have_the_planted_effects(tmp_path):
+def test_simulated_data_are_reproducible_and_have_the_planted_effects():
     module = registry.load("reader", "simulated")
     options = registry.resolve(module.SPEC, {"n_cells": 600, "depth": 3000.0}, "options")
     data, again = module.read({}, options), module.read({}, options)
@@ -643,9 +617,7 @@ def test_simulated_data_are_reproducible_and_have_the_planted_effects(tmp_path):
     assert data.X.min() >= 0
     assert 2000 < data.X.sum(axis=1).mean() < 4500
 
-    (tmp_path / "sets.gmt").write_text(module.gmt_text(options))
-    sets = gene_sets.read_gmt(tmp_path / "sets.gmt")
-    assert sets == module.gene_sets(options)
+    sets = module.gene_sets(options)
     assert list(sets) == list(data.uns["planted_sets"])
     mask = gene_sets.mask(sets, data.var_names).toarray()
     assert not data.varm["weights"][~mask].any()

@@ -69,10 +69,10 @@ def test_one_to_one_keeps_names_with_one_partner(rows):
 @pytest.mark.parametrize(
     ("content", "columns", "pattern"),
     [
-        (ENSEMBL, {"to": "Human gene"}, r"here.to: .* no column 'Human gene' \(did you mean Human gene name"),
+        (ENSEMBL, {"to": "Human gene"}, r"here.to: 'Human gene'.*did you mean Human gene name"),
         (ENSEMBL, {"kind": "Gene name"}, "no pair in .*mouse_to_human.csv is one to one; check from, to and kind"),
-        ("", {}, "mouse_to_human.csv: cannot be read as csv .*check the file of here"),
-        (b"\x1f\x8b\x08\xff", {}, "cannot be read as csv"),
+        ("", {}, "mouse_to_human.csv: cannot be read "),
+        (b"\x1f\x8b\x08\xff", {}, "cannot be read "),
     ],
 )
 def test_bad_tables_are_refused(table, content, columns, pattern):

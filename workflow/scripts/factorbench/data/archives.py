@@ -95,10 +95,7 @@ class Text(io.RawIOBase):
     def __init__(self, path: Path, unpacked: float):
         self.path, self.unpacked = path, unpacked
         self.stored = open(path, "rb", CHUNK)  # noqa: SIM115
-        packed = self.stored.peek(2)[:2] == b"\x1f\x8b"
-        if path.suffix == ".gz" and not packed:
-            self.stored.close()
-            raise ValueError("it is not gzip")
+        packed = path.suffix == ".gz" or self.stored.peek(2)[:2] == b"\x1f\x8b"
         self.content = gzip.GzipFile(fileobj=self.stored) if packed else self.stored
         self.left = unpacked * GIB if packed else math.inf
 
@@ -109,8 +106,7 @@ class Text(io.RawIOBase):
         n = self.content.readinto1(buffer)  # if an error follows, the bytes before it are returned first
         self.left -= n
         if self.left < 0:
-            remedy = "raise limits.unpacked if that is right"
-            raise UserError(f"{self.path}: unpacks to more than {self.unpacked:g} GiB; {remedy}")
+            raise UserError(f"{self.path}: unpacks to more than {self.unpacked:g} GiB; raise limits.unpacked if right")
         if b"\0" in bytes(buffer[:n]):
             raise UserError(f"{self.path}: is not text; replace it with a text file")
         return n

@@ -25,8 +25,7 @@ COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
 HEADING = "# Files for which nobody published a hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
 LINE = re.compile(r"([^\t]+)\t([^\t]+)\t([0-9a-f]{64})\t([0-9]+)\t([^\t]*)")
 
-GZIP, HDF5 = (0, b"\x1f\x8b"), (0, b"\x89HDF\r\n\x1a\n")
-MAGIC = {".gz": GZIP, ".tgz": GZIP, ".h5": HDF5, ".h5ad": HDF5, ".hdf5": HDF5}
+MAGIC = dict.fromkeys((".gz", ".tgz"), (0, b"\x1f\x8b")) | dict.fromkeys((".h5", ".h5ad", ".hdf5"), (0, b"\x89HDF"))
 MAGIC |= {".zip": (0, b"PK\x03\x04"), ".tar": (257, b"ustar")}
 """Suffix of a name -> offset and bytes by which its format is recognised."""
 
@@ -81,9 +80,10 @@ def fault(path: Path, entry: dict[str, Any], group: str) -> str:
         fits = start and not page and start[offset:].startswith(magic)
         return "" if fits else f"wrong file{page}: the content does not fit the name"
     actual = sha256(path)
+    if actual == expected:
+        return ""
     remedy = "" if entry["sha256"] else f" (if the change is right, delete its line in {where})"
-    problem = f"wrong file{page}: {where} has sha256 {expected}, the file has {actual}{remedy}"
-    return problem if actual != expected else ""
+    return f"wrong file{page}: {where} has sha256 {expected}, the file has {actual}{remedy}"
 
 
 def note(path: Path) -> Path:

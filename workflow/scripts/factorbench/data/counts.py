@@ -52,16 +52,12 @@ def check_names(raw: AnnData, where: str) -> None:
         raise UserError(f"{where}.files: the data have {raw.n_obs} cells and {raw.n_vars} genes; both are needed")
     for what, names in (("cells", raw.obs_names), ("genes", raw.var_names)):
         odd = [name for name in names if not str(name).isprintable()]
-        repeated = names[names.duplicated()].unique()
-        if odd:
+        repeated = list(names[names.duplicated()].unique())
+        problem = "have characters that cannot be printed" if odd else "occur more than once"
+        if odd or repeated:
+            examples = ", ".join(map(repr, (odd or repeated)[:3]))
             raise UserError(
-                f"{where}.files: {len(odd)} names of {what} have characters that cannot be printed ({odd[0]!r}); "
-                f"rename them in the file"
-            )
-        if len(repeated):
-            raise UserError(
-                f"{where}.files: {len(repeated)} names of {what} occur more than once "
-                f"({', '.join(map(str, repeated[:3]))}); make them unique in the file"
+                f"{where}.files: {len(odd or repeated)} names of {what} {problem} ({examples}); rename them in the file"
             )
 
 

@@ -23,23 +23,10 @@ N_SETS = 5
 def describe(
     data: AnnData, record: dict[str, Any], entry: dict[str, Any], planned_runs: Iterable[tuple[str, int]]
 ) -> str:
-    """Return what a user should know of a dataset before anything is run on it.
+    """Return what a user should know of a dataset before anything is run on it, in aligned lines by topic.
 
-    Parameters
-    ----------
-    data
-        Prepared data.
-    record
-        Their record (`contracts.prepared.prepared_record`).
-    entry
-        The dataset's entry of the resolved config.
-    planned_runs
-        (method, seed) of every run planned on it.
-
-    Returns
-    -------
-    str
-        Aligned lines by topic, with a line break at the end.
+    ``record`` is that of prepared ``data`` (`contracts.prepared.prepared_record`), ``entry`` the dataset's entry of the
+    resolved config, and ``planned_runs`` are (method, seed) of every run planned on it.
     """
     donor, missing, sets = record["donor"], record["missing"], record["sets"]
     notes = [f"{n:,} {what}" for what, n in record["reader"].items() if n]
@@ -111,11 +98,10 @@ def describe_symbols(match: dict[str, Any]) -> list[str]:
 
 def describe_runs(dataset: str, planned_runs: Iterable[tuple[str, int]]) -> list[str]:
     """Return the seeds planned for each method, or how to plan some."""
-    seeds: dict[str, list[str]] = {}
-    for method, seed in planned_runs:
-        seeds.setdefault(method, []).append(str(seed))
-    if not seeds:
+    runs = pd.DataFrame(planned_runs, columns=["method", "seed"]).astype({"seed": str})
+    if runs.empty:
         example = f"- {{datasets: [{dataset}], methods: [ae, gene_set_mean], seeds: [0, 1, 2]}}"
         return ["no run of the config uses it; under runs, add for example", example]
-    listed = "; ".join(f"{name}, seed{'s' * (len(given) > 1)} {', '.join(given)}" for name, given in seeds.items())
-    return [f"{sum(map(len, seeds.values()))}: {listed}"]
+    seeds = runs.groupby("method", sort=False)["seed"].agg([len, ", ".join])
+    listed = "; ".join(f"{method}, seed{'s' * (n > 1)} {names}" for method, n, names in seeds.itertuples())
+    return [f"{len(runs)}: {listed}"]

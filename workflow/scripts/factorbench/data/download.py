@@ -43,32 +43,14 @@ class Transient(Failure):
 
 
 def fetch(
-    entry: dict[str, Any],
-    path: str | Path,
-    group: str,
-    mirrors: Sequence[str] = (),
-    limit: int = archives.SIZE_LIMIT,
+    entry: dict[str, Any], path: str | Path, group: str, mirrors: Sequence[str] = (), limit: int = archives.SIZE_LIMIT
 ) -> str:
     """Download the ``file`` of the config from the first source that has it, and return that source.
 
     Only a complete file that `checksums.fault` accepts gets the name ``path``. An incomplete download stays beside it
-    under a hidden name, and the next call continues it. An archive stays beside it for other files that are in it.
-
-    Parameters
-    ----------
-    entry, group
-        The file, and the dataset or collection of gene sets that it belongs to.
-    mirrors
-        Folders or base addresses tried first: ``<mirror>/<group>/<name>``, then ``<mirror>/<name>``.
-    limit
-        The most bytes to which a member of an archive may unpack.
-
-    Raises
-    ------
-    UserError
-        If no source has the file; with the reason for each source.
-    OutOfResources
-        If the disk is full. The incomplete download is kept.
+    under a hidden name, and the next call continues it. An archive stays beside it for other files that are in it, and
+    a member of it may unpack to ``limit`` bytes. Raise a `UserError` with the reason for each source if none has the
+    file, and `OutOfResources` if the disk is full.
     """
     try:
         return _Download(entry, group, mirrors, limit).file(Path(path))
@@ -87,7 +69,7 @@ class _Download:
     limit: int
 
     def __post_init__(self) -> None:
-        self.known = bool(checksums.known(self.entry, self.group)[0])
+        self.known = checksums.known(self.entry, self.group)[0]
 
     def fault(self, path: Path) -> str:
         return checksums.fault(path, self.entry, self.group)

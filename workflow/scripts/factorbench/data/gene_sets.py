@@ -12,6 +12,7 @@ from scipy import sparse
 
 from ..contracts.errors import UserError
 from ..registry import refer
+from .archives import short
 
 GeneSets = dict[str, list[str]]
 """Names of gene sets and their genes, both in the order of the file."""
@@ -25,18 +26,16 @@ def read_gmt(path: str | Path) -> GeneSets:
     Raises
     ------
     UserError
-        If the file cannot be opened, is not text or holds no set; with the number of the line, if the line has no
-        genes, repeats the name of a set or has a character that cannot be printed.
+        If the file cannot be read or holds no set; with the number of the line, if the line has no genes, repeats the
+        name of a set or has a character that cannot be printed.
     """
     path = Path(path)
     sets: GeneSets = {}
     try:
         # splitlines() would also break lines at characters that a description may hold (U+2028).
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not a text file; give gene sets in GMT format") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT format") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({short(error)}); give gene sets in GMT format") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -58,10 +57,7 @@ def read_gmt(path: str | Path) -> GeneSets:
 def join(collections: list[GeneSets], names: list[str], prefixes: list[str], where: str) -> GeneSets:
     """Return the sets of several collections as one, in order; each collection's prefix is removed from its names.
 
-    Raises
-    ------
-    UserError
-        If two sets would have the same name (``names``: of the collections, ``where``: place in the config).
+    Raise a `UserError` if two sets would have the same name. ``names`` are those of the collections.
     """
     joined: GeneSets = {}
     origin: dict[str, str] = {}
@@ -90,26 +86,13 @@ def mask(sets: GeneSets, genes: Sequence[str]) -> sparse.csc_matrix:
     return sparse.csc_matrix(entries, shape=(len(genes), len(sets)), dtype=bool)
 
 
-def filter_by_size(mask: sparse.spmatrix, min_genes: int, max_genes: int | None = None) -> np.ndarray:
-    """Return whether each column of ``mask`` has ``min_genes`` to ``max_genes`` genes, bool, shape (n_sets,)."""
-    sizes = np.asarray(mask.sum(axis=0)).ravel()
-    return (sizes >= min_genes) & (sizes <= (np.inf if max_genes is None else max_genes))
-
-
 def draw(
     kept: np.ndarray, names: Sequence[str], n_sets: int, always: Sequence[str], seed: int, where: str
 ) -> np.ndarray:
     """Draw ``n_sets`` of the ``kept`` sets at random, including all kept sets that are named in ``always``.
 
-    Returns
-    -------
-    ndarray
-        Bool, shape (len(names),). All kept sets, if they are not more than ``n_sets``.
-
-    Raises
-    ------
-    UserError
-        If ``always`` names an unknown set, or more than ``n_sets`` kept sets.
+    Return whether each set is drawn, bool, shape (len(names),): all kept ones if they are not more than ``n_sets``.
+    Raise a `UserError` if ``always`` names an unknown set, or more than ``n_sets`` kept sets.
     """
     names = pd.Index(names)
     for name in always:

@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ..contracts.errors import UserError
-from ..registry import nearest
+from ..registry import refer
 
 
 def read_labels(obs: pd.DataFrame, labels: dict[str, str], where: str) -> pd.DataFrame:
     """Return the labels under our names (``labels``: our name -> column of ``obs``) as categories of text."""
     texts = {}
     for name, column in labels.items():
-        if column not in obs:
-            raise UserError(f"{where}.{name}: the data have no label {column!r}{nearest(column, list(obs.columns))}")
+        refer(column, obs, f"{where}.{name}")
         texts[name] = as_text(obs[column])
         odd = [value for value in texts[name].cat.categories if not value.isprintable()]
         if odd:
@@ -26,9 +25,7 @@ def read_labels(obs: pd.DataFrame, labels: dict[str, str], where: str) -> pd.Dat
 
 def as_text(label: pd.Series) -> pd.Series:
     """Return a label as categories of text in sorted order. Whole numbers are written without a decimal point."""
-    values = label.astype(object)
-    text = [_text(value) if known else None for value, known in zip(values, values.notna(), strict=True)]
-    return pd.Series(pd.Categorical(text), index=label.index)
+    return label.astype(object).map(_text, na_action="ignore").astype("category")
 
 
 def _text(value: Any) -> str:
@@ -38,24 +35,16 @@ def _text(value: Any) -> str:
 def read_contrast(obs: pd.DataFrame, contrast: dict[str, Any] | None, where: str) -> dict[str, str] | None:
     """Return the contrast with its values as text: label, positive, negative (empty: all other cells).
 
-    Raises
-    ------
-    UserError
-        If the label has fewer than two classes, or a value of the contrast is not one of them.
+    Raise a `UserError` if the two values are the same, or not classes of the label.
     """
     if not contrast:
         return None
     contrast = {key: _text(contrast.get(key, "")) for key in ("label", "positive", "negative")}
     label, positive, negative = contrast.values()
-    classes = list(obs[label].cat.categories)
-    if len(classes) < 2:
-        raise UserError(
-            f"{where}.label: {label} has fewer than two classes in the data ({', '.join(classes) or 'none'}); "
-            f"choose another label"
-        )
-    for key, value in (("positive", positive), ("negative", negative)):
-        if value not in classes and (value or key == "positive"):
-            raise UserError(f"{where}.{key}: no cell is {value!r} in {label}{nearest(value, classes)}")
+    classes = obs[label].cat.categories
+    refer(positive, classes, f"{where}.positive")
+    if negative:
+        refer(negative, classes, f"{where}.negative")
     if positive == negative:
         raise UserError(f"{where}.negative: is the same as positive; name another class or leave it out")
     return contrast
@@ -69,7 +58,7 @@ def check_classes(obs: pd.DataFrame, contrast: dict[str, str] | None, where: str
     negative = obs[contrast["label"]] == contrast["negative"] if contrast["negative"] else ~positive
     for key, cells in (("positive", positive), ("negative", negative)):
         if not cells.any():
-            raise UserError(f"{where}.{key}: the subset has no cell of this class; raise n_cells")
+            raise UserError(f"{where}.{key}: no selected cell is of this class; choose another, or raise n_cells")
 
 
 def check_donors(obs: pd.DataFrame, donor: str, where: str) -> None:
@@ -102,27 +91,11 @@ def subset(labels: pd.DataFrame, n_cells: int, seed: int, where: str) -> np.ndar
 
 
 def hold_out(obs: pd.DataFrame, entry: dict[str, Any], where: str) -> np.ndarray:
-    """Choose the cells on which methods are not fitted.
+    """Return whether each cell is held out, bool, shape (n_cells,): methods are not fitted on such cells.
 
-    Parameters
-    ----------
-    obs
-        Labels as `read_labels` returns them.
-    entry
-        Either ``share`` and ``seed`` (a random share of all cells, rounded), or ``label`` and ``value`` (all cells
-        with that value).
-    where
-        The entry's place in the config, for messages.
-
-    Returns
-    -------
-    ndarray
-        Whether each cell is held out, bool, shape (n_cells,).
-
-    Raises
-    ------
-    UserError
-        If the entry has both or neither, no cell has the value, or fewer than two cells are held out or left.
+    ``entry`` has either ``share`` and ``seed`` (a random share of all cells, rounded), or ``label`` and ``value`` (all
+    cells with that value). Raise a `UserError` if it has both or neither, no cell has the value, or fewer than two
+    cells are held out or left.
     """
     share, label, value = entry.get("share"), entry.get("label", ""), _text(entry.get("value", ""))
     if (share is not None) == bool(label or value):
@@ -132,9 +105,8 @@ def hold_out(obs: pd.DataFrame, entry: dict[str, Any], where: str) -> np.ndarray
         drawn = np.random.default_rng(entry.get("seed", 0)).permutation(len(obs))
         held_out[drawn[: round(share * len(obs))]] = True
     else:
-        held_out, classes = (obs[label] == value).to_numpy(), obs[label].cat.categories
-        if value not in classes:
-            raise UserError(f"{where}.value: no cell is {value!r} in {label}{nearest(value, classes)}")
+        refer(value, obs[label].cat.categories, f"{where}.value")
+        held_out = (obs[label] == value).to_numpy()
     n = int(held_out.sum())
     if min(n, len(obs) - n) < 2:
         raise UserError(

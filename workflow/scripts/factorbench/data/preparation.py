@@ -12,24 +12,16 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
 from ..contracts.errors import UserError
-from ..contracts.prepared import HELD_OUT, check_prepared
+from ..contracts.prepared import HELD_OUT
 from . import gene_sets, symbols, variable_genes
 from .counts import Counts, check_names, checked_counts, seen_in
 from .labels import check_classes, check_donors, hold_out, read_contrast, read_labels, subset
-
-
-def prepare(*args: Any, **kwargs: Any) -> AnnData:
-    """Return all cells of `prepare_blocks`, which has the same parameters, in memory."""
-    data = anndata.concat(list(prepare_blocks(*args, **kwargs)), merge="same", uns_merge="same")
-    check_prepared(data)
-    return data
 
 
 def prepare_blocks(
@@ -49,14 +41,12 @@ def prepare_blocks(
         They are not changed.
     collections
         Collections of gene sets with their full names, in the order of ``entry["gene_sets"]``.
-    entry
-        What `config.plan.preparation` takes from the dataset's entry in the resolved config.
-    name
-        The dataset's name in the config, for the record and for messages.
+    entry, name
+        What `config.plan.preparation` takes from the dataset's entry in the resolved config, and its name there.
     inputs
         SHA-256 of the files that are used, for the record.
     orthologs
-        Pairs of one-to-one orthologs (`symbols.read_orthologs`), if ``entry["symbols"]`` is ``orthologs``.
+        As `symbols.read_orthologs` returns them, if ``entry["symbols"]`` is ``orthologs``.
 
     Yields
     ------
@@ -97,7 +87,7 @@ def prepare_blocks(
         held_out = {**entry["hold_out"], "cells": int(obs[HELD_OUT].sum())}
 
     zeroed = every_gene[zeroed]
-    sizes = zip(sets, member.sum(axis=0).A1.tolist(), kept, strict=True)
+    sizes = pd.Series(member.sum(axis=0).A1, index=list(sets))
     record = {
         "dataset": name,
         "labels": entry["labels"],
@@ -118,7 +108,7 @@ def prepare_blocks(
         "sets": {
             "in the collection": len(sets),
             "kept": int(kept.sum()),
-            "dropped": {term: size for term, size, keep in sizes if not keep},
+            "dropped": sizes[~kept].to_dict(),
         },
         "reader": json.loads(raw.uns.get("reader", "{}")),
         "versions": {package: version(package) for package in ("anndata", "numpy", "scanpy", "scipy")},
@@ -144,14 +134,7 @@ def select_counts(
 ) -> tuple[Counts, dict[str, dict[str, int]], np.ndarray]:
     """Select the cells of the contrast or of the subset, and the genes that are seen in enough of them.
 
-    Returns
-    -------
-    counts
-        Those of the selected cells and genes.
-    steps
-        ``cells`` and ``genes``: how many are left after each step.
-    zeroed
-        Whether each gene was dropped because of `zeroed_genes`, bool, shape (n_genes,).
+    Return their counts; ``cells`` and ``genes``, how many are left after each step; and `zeroed_genes`.
     """
     n_cells, n_genes = {"raw": raw.n_obs}, {"raw": raw.n_vars}
     labelled = obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(raw.n_obs, bool)
@@ -180,14 +163,8 @@ def zeroed_genes(seen: np.ndarray, min_cells: int) -> np.ndarray:
     """Return which genes have no count in exactly one class, bool, shape (n_genes,).
 
     A filter on the number of cells leaves such genes if it is applied to each class separately. Genes that are seen in
-    fewer than ``min_cells`` cells are not among them: another step drops them because they are rare.
-
-    Parameters
-    ----------
-    seen
-        In how many cells of each class each gene has a count, shape (n_classes, n_genes).
-    min_cells
-        In how many cells of all classes a gene must be seen.
+    fewer than ``min_cells`` cells are not among them: another step drops them because they are rare. ``seen`` counts
+    the cells of each class in which each gene has a count, shape (n_classes, n_genes).
     """
     return ((seen == 0).sum(axis=0) == 1) & (seen.sum(axis=0) >= min_cells)
 
@@ -229,9 +206,7 @@ def select_genes(counts: Counts, n_genes: dict[str, int], entry: dict[str, Any],
                 chosen = variable_genes.by_scanpy(expression, flavor, n_top_genes)
         except ValueError as error:  # there are too few cells, or too few distinct means
             reason = " ".join(str(error).split())[:120]
-            raise UserError(
-                f"{where}.hvg_flavor: {flavor} fails on these data ({reason}); choose another flavour"
-            ) from None
+            raise UserError(f"{where}.hvg_flavor: {flavor} fails ({reason}); choose another flavour") from None
         genes = genes[chosen]
     n_genes["highly variable"] = len(genes)
     return genes
@@ -242,25 +217,16 @@ def select_sets(
 ) -> np.ndarray:
     """Select gene sets by size and, if ``n_sets`` is given, at random; bool, shape (n_sets,).
 
-    Parameters
-    ----------
-    member
-        Which selected gene is in which set, bool, shape (n_selected, n_sets).
-    sets, genes
-        All sets, and the symbols of all genes of the raw data, for messages.
-
-    Raises
-    ------
-    UserError
-        If no set is left: no gene of the data is in any, or the limits of size are too strict.
+    ``member`` says which selected gene is in which set, shape (n_selected, n_sets); ``genes`` are all of the data.
     """
-    kept = gene_sets.filter_by_size(member, entry["min_genes"], entry["max_genes"])
+    sizes = member.sum(axis=0).A1
+    kept = (sizes >= entry["min_genes"]) & (sizes <= (entry["max_genes"] or np.inf))
     if not kept.any():
         if not gene_sets.mask(sets, genes).nnz:
             raise gene_sets.no_match(sets, genes, f"{where}.gene_sets")
         raise UserError(
             f"{where}.min_genes: no gene set has {entry['min_genes']} to {entry['max_genes'] or 'any number'} of the "
-            f"{member.shape[0]} selected genes (the largest has {member.sum(axis=0).max()}); "
+            f"{member.shape[0]} selected genes (the largest has {sizes.max()}); "
             f"change min_genes, max_genes or n_top_genes"
         )
     if entry["n_sets"] is None:

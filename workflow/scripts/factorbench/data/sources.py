@@ -57,16 +57,15 @@ def ask(files: Sequence[tuple[str, dict[str, Any]]], mirrors: Sequence[str], res
     base addresses that are tried first; ``resources`` is the folder of downloads. Return a line for the files of a
     group that are missing for the same reason, with the remedy.
     """
-    places = {(group, entry["name"]): list(_places(entry, group, mirrors, resources)) for group, entry in files}
     problems: dict[str, str] = {}
+    missing = [(group, entry, set(_places(entry, group, mirrors, resources))) for group, entry in files]
     for far in (False, True):  # addresses are checked only for files that no folder has
-        missing = [file for file in places if all(problems.get(place) != "" for place in places[file])]
-        problems |= _check({place for file in missing for place in places[file] if remote(place) is far})
+        problems |= _check({place for *_, places in missing for place in places if remote(place) is far})
+        missing = [file for file in missing if all(problems.get(place) != "" for place in file[-1])]
     lines: dict[tuple[str, str], list[str]] = {}
-    for group, entry in files:
-        if all(problems.get(place) for place in places[group, entry["name"]]):
-            reasons = "; ".join(f"{place} {problems[place]}" for place, _ in own(entry)) or "the config names no source"
-            lines.setdefault((group, reasons), []).append(entry["name"])
+    for group, entry, _ in missing:
+        reasons = "; ".join(f"{place} {problems[place]}" for place, _ in own(entry)) or "the config names no source"
+        lines.setdefault((group, reasons), []).append(entry["name"])
     messages = []
     for (group, reasons), names in lines.items():
         shown = ", ".join([*names[:3], f"... ({len(names)} files)"] if len(names) > 3 else names)
@@ -130,7 +129,5 @@ def _package(requirement: str) -> str:
         return ""
     listed = done.stdout.partition("Available versions:")[2].partition("\n")[0].replace(",", " ").split()
     if "No matching distribution found" in done.stderr or (listed and Version(version) not in map(Version, listed)):
-        return (
-            f"is not listed by the package registry (versions there: {', '.join(listed[:5]) or 'none, or no answer'})"
-        )
+        return f"is not listed by the package registry (it lists {', '.join(listed[:5]) or 'none, or does not answer'})"
     return ""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..contracts.errors import UserError
-from ..registry import nearest
-from .archives import GIB, SIZE_LIMIT, text
+from ..registry import refer
+from .archives import GIB, SIZE_LIMIT
 from .gene_sets import GeneSets, near_matches
+from .readers._files import read_columns
 
 NO_SYMBOL = " (no symbol)"
 """End of the name of a gene without a symbol. No member of a gene set has such a name."""
@@ -28,14 +28,12 @@ def read_orthologs(
     Parameters
     ----------
     path
-        The file, plain or gzip.
+        The file, plain or gzip. It may unpack to ``unpacked`` GiB.
     columns
         ``from`` and ``to``: the columns with the names of the data's genes and of the gene sets' genes. ``kind``: the
         column that must say `ONE_TO_ONE`; empty: all rows are used.
     where
         The table's entry in the config, for messages.
-    unpacked
-        The most GiB to which the file may unpack.
 
     Returns
     -------
@@ -47,17 +45,11 @@ def read_orthologs(
     UserError
         If the file cannot be read, a column is missing, or no pair is one to one.
     """
-    columns = {key: column for key, column in columns.items() if column}
-    try:
-        with text(Path(path), unpacked) as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # errors of pandas are ValueErrors
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: cannot be read as csv ({reason}); check the file of {where}") from None
+    table = read_columns(Path(path), unpacked, sep=",", na_values=[""])
     for key, column in columns.items():
-        if column not in table:
-            raise UserError(f"{where}.{key}: {path} has no column {column!r}{nearest(column, list(table))}")
-    if "kind" in columns:
+        if column:
+            refer(column, table, f"{path}: {where}.{key}")
+    if columns["kind"]:
         table = table[table[columns["kind"]] == ONE_TO_ONE]
     pairs = one_to_one(table[[columns["from"], columns["to"]]].set_axis(["from", "to"], axis=1))
     if pairs.empty:
@@ -83,9 +75,7 @@ def translate(genes: pd.Index, how: str, orthologs: pd.DataFrame | None = None) 
     genes
         Names of the data's genes, unique, shape (n_genes,).
     how
-        ``as_is``, ``upper`` or ``orthologs``.
-    orthologs
-        ``from`` and ``to`` of `one_to_one`, for ``orthologs``.
+        ``as_is``, ``upper`` or ``orthologs``. The last needs the pairs of `read_orthologs`.
 
     Returns
     -------
@@ -116,9 +106,10 @@ def describe_match(genes: pd.Index, sets: GeneSets, how: str, orthologs: pd.Data
         (`gene_sets.near_matches`), if fewer than half are found; the counts of ``genes`` by `translate`.
     """
     members = set().union(*sets.values())
-    ways = ("as_is", "upper", *(() if orthologs is None else ("orthologs",)))
-    n_found = {way: len(members.intersection(translate(genes, way, orthologs)[0])) for way in ways}
-    names, counts = translate(genes, how, orthologs)
+    ways = ["as_is", "upper"] + ["orthologs"] * (orthologs is not None)
+    translated = {way: translate(genes, way, orthologs) for way in ways}
+    n_found = {way: len(members.intersection(names)) for way, (names, _) in translated.items()}
+    names, counts = translated[how]
     return {
         "how": how,
         "in the sets": len(members),

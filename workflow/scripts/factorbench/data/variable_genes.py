@@ -19,22 +19,8 @@ def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarr
     expects, clipped at sqrt(n_cells) (Stuart et al. 2019, 10.1016/j.cell.2019.05.031). scanpy selects the same genes,
     but needs all cells in memory.
 
-    Parameters
-    ----------
-    counts
-        Blocks of cells, shape (any, n_genes). They are read twice.
-    n_top_genes
-        Number of genes to select.
-
-    Returns
-    -------
-    ndarray
-        Bool, shape (n_genes,).
-
-    Raises
-    ------
-    ValueError
-        If the regression fails: too few cells, or too few distinct means.
+    ``counts`` are blocks of cells, shape (any, n_genes), which are read twice. Return whether each gene is selected,
+    bool, shape (n_genes,). Raise a ValueError if the regression fails: too few cells, or too few distinct means.
     """
     from skmisc.loess import loess
 
@@ -63,22 +49,9 @@ def seurat_v3(counts: Iterable[sparse.csr_matrix], n_top_genes: int) -> np.ndarr
 def by_scanpy(expression: Iterable[sparse.csr_matrix], flavor: str, n_top_genes: int) -> np.ndarray:
     """Select genes with scanpy's flavour ``seurat`` or ``cell_ranger``. All cells are held in memory.
 
-    Parameters
-    ----------
-    expression
-        Blocks of cells, log-normalised, shape (any, n_genes).
-    flavor, n_top_genes
-        As `scanpy.pp.highly_variable_genes` names them.
-
-    Returns
-    -------
-    ndarray
-        Bool, shape (n_genes,).
-
-    Raises
-    ------
-    ValueError
-        If scanpy cannot rank the genes: there are too few, or no two have about the same mean.
+    ``expression`` are blocks of cells, log-normalised, shape (any, n_genes). Return whether each gene is selected,
+    bool, shape (n_genes,). Raise a ValueError if scanpy cannot rank the genes: there are too few, or no two have about
+    the same mean.
     """
     import scanpy as sc
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ...contracts.errors import UserError
-from ...registry import Param, nearest
+from ...registry import Param, refer
 from ..archives import GIB, SIZE_LIMIT
 from ..labels import as_text
 from ._files import file_of, read_columns
@@ -38,30 +38,15 @@ PARAMS = {
     "unpacked": Param(SIZE_LIMIT / GIB, "GiB that a file may unpack to; by default limits.unpacked", minimum=0),
 }
 
-LONGEST_RANGE = 100_000
-"""The most numbers in a range of ``names``."""
-
 
 def annotate(
     data: AnnData, names: pd.Series, files: dict[str, Path], options: dict[str, Any], notes: dict[str, int]
 ) -> AnnData:
     """Add the columns of the table of cells to ``data.obs``, name clusters and select cells, as `PARAMS` says.
 
-    Parameters
-    ----------
-    data
-        Counts and the labels that came with them. Existing columns of ``obs`` are not changed.
-    names
-        Names of the cells as they are compared with the table, in the order of ``data``.
-    files, options
-        As the reader got them.
-    notes
-        Counts for the record. They are completed and written to ``uns["reader"]`` as json text.
-
-    Raises
-    ------
-    UserError
-        Naming the file or option, if it does not fit the data.
+    Existing columns of ``obs`` are not changed. ``names`` of the cells are compared with the table. ``notes``, counts
+    for the record, are completed and written to ``uns["reader"]`` as json text. Raise a `UserError` that names the file
+    or option if it does not fit the data.
     """
     if 0 in data.shape:
         raise UserError(f"files: the data have {data.n_obs} cells and {data.n_vars} genes; both are needed")
@@ -71,7 +56,7 @@ def annotate(
         table = _read_table(path, options)
         row = _match(obs, names, table, path, options)
         for column in table.columns.difference(obs.columns, sort=False):
-            obs[column] = table[column].reset_index(drop=True).reindex(row).to_numpy()
+            obs[column] = pd.Categorical(table[column].reset_index(drop=True).reindex(row))
         matched = pd.Series(row[row >= 0])
         notes["cells not in the table"] = len(row) - len(matched)
         notes["rows of the table without a cell"] = len(table) - matched.nunique()
@@ -88,8 +73,6 @@ def annotate(
     for column in obs:
         if column == "_index" or {"", ".", ".."}.intersection(column.split("/")):  # h5ad files cannot have it
             raise UserError(f"files: a label of cells cannot be called {column!r}; rename that column")
-        if obs[column].dtype == object and obs[column].isna().all():  # h5ad files cannot have it as text
-            obs[column] = obs[column].astype("category")
     notes["cells left out"] = int((~kept).sum())
     data = data if kept.all() else data[kept].copy()
     data.uns["reader"] = json.dumps(notes)
@@ -98,24 +81,21 @@ def annotate(
 
 def _read_table(path: Path, options: dict[str, Any]) -> pd.DataFrame:
     """Read the table of cells as text, with the cells' names as index. Empty fields and R's NA are missing values."""
-    columns, cell_name = options["cells_columns"], options["cell_name"]
-    if not all(isinstance(column, str) and column for column in columns) or len(set(columns)) < len(columns):
-        raise UserError(f"options.cells_columns: {columns} should be names of columns, each once")
+    columns, cell_name = list(map(str, options["cells_columns"])), options["cell_name"]
     table = read_columns(path, options["unpacked"], header=None if columns else "infer", na_values=["", "NA"])
     if isinstance(table.index, pd.MultiIndex):
         raise UserError(f"{path}: a line has {table.index.nlevels} fields more than the header; correct the header")
     if columns:
-        if len(columns) != table.shape[1]:
-            raise UserError(f"{path}: has {table.shape[1]} columns, options.cells_columns names {len(columns)}")
+        if not len(set(columns)) == len(columns) == table.shape[1]:
+            remedy = f"options.cells_columns should name each once, not {', '.join(columns)}"
+            raise UserError(f"{path}: has {table.shape[1]} columns; {remedy}")
         table.columns = columns
-    if cell_name and cell_name not in table:
-        raise UserError(f"options.cell_name: {path} has no column {cell_name!r}{nearest(cell_name, list(table))}")
+    if cell_name:
+        refer(cell_name, table, f"{path}: options.cell_name")
     if cell_name or isinstance(table.index, pd.RangeIndex):  # otherwise R wrote row names, which have no header
         table = table.set_index(cell_name or table.columns[0])
     if table.empty:
-        raise UserError(
-            f"{path}: has no cells, or no columns beside their names; options.cells needs a table of labels"
-        )
+        raise UserError(f"{path}: has no cells, or no columns beside their names; give a table of labels")
     return table
 
 
@@ -125,8 +105,8 @@ def _match(obs: pd.DataFrame, names: pd.Series, table: pd.DataFrame, path: Path,
     It has the same barcode and, if the table has the sample's label, the same sample.
     """
     label = options["sample_label"]
-    if label and label not in obs:
-        raise UserError(f"options.sample_label: the data have no label {label!r}{nearest(label, list(obs.columns))}")
+    if label:
+        refer(label, obs, "options.sample_label")
     rows, cells = (_barcodes(pd.Series(side), options["barcode"]) for side in (table.index, names))
     if label in table:
         rows = table[label].reset_index(drop=True) + "\t" + rows
@@ -161,36 +141,32 @@ def _name_numbers(obs: pd.DataFrame, label: str, rule: Any) -> pd.Series:
     if not isinstance(rule, dict) or set(rule) != {"column", "values"} or not isinstance(rule["values"], dict):
         raise UserError(f"{at}: should be {{column: <column>, values: {{<number or range>: <name>}}}}, not {rule}")
     column = str(rule["column"])
-    if column not in obs:
-        raise UserError(f"{at}.column: there is no column {column!r}{nearest(column, list(obs.columns))}")
+    refer(column, obs, f"{at}.column")
     if label in obs:
         raise UserError(f"{at}: the data have a column of this name; choose another")
-    meaning: dict[str, str] = {}
-    for key, name in rule["values"].items():
-        if not isinstance(name, str | int | float):
-            raise UserError(f"{at}.values.{key}: {name} should be a name")
-        ends = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", str(key))
-        numbers = range(int(ends[1]), int(ends[2]) + 1) if ends else [key]
-        if not 0 < len(numbers) <= LONGEST_RANGE:
-            raise UserError(f"{at}.values.{key}: should go up, over at most {LONGEST_RANGE:,} numbers")
-        for number in map(str, numbers):
-            if meaning.setdefault(number, str(name)) != str(name):
-                raise UserError(f"{at}.values: {number} has two names, {meaning[number]} and {name}; remove one")
-    values = as_text(obs[column])
-    unnamed = values[values.notna() & ~values.isin(list(meaning))]
-    if len(unnamed):
-        raise UserError(f"{at}.values: {column} {unnamed.iloc[0]} has no name; add it")
-    return values.astype(object).map(meaning)
+    values, meaning = as_text(obs[column]), {}
+    for number in values.cat.categories:
+        names = {str(name) for key, name in rule["values"].items() if name is not None and _covers(str(key), number)}
+        if len(names) != 1:
+            given = " and ".join(sorted(names)) or "none"
+            raise UserError(f"{at}.values: {column} {number} should have one name, it has {given}")
+        (meaning[number],) = names
+    return values.astype(object).map(meaning).astype("category")
+
+
+def _covers(key: str, number: str) -> bool:
+    """Return whether a key of ``names`` is the number, or a range such as 3-23 that includes it."""
+    ends = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", key)
+    in_range = ends and re.fullmatch("[0-9]{1,9}", number) and int(ends[1]) <= int(number) <= int(ends[2])
+    return key == number or bool(in_range)
 
 
 def _is_accepted(obs: pd.DataFrame, column: str, accepted: Any) -> np.ndarray:
     """Return whether each cell has one of the accepted values in a column, bool, shape (n_cells,)."""
     at = f"options.keep.{column}"
-    if column not in obs:
-        raise UserError(f"{at}: there is no such column{nearest(column, list(obs.columns))}")
+    refer(column, obs, at)
     values = as_text(obs[column])
     accepted = as_text(pd.Series(accepted if isinstance(accepted, list) else [accepted], dtype=object)).tolist()
     for value in accepted:
-        if value not in values.cat.categories:
-            raise UserError(f"{at}: no cell is {value!r}{nearest(str(value), values.cat.categories)}")
+        refer(value, values.cat.categories, at)
     return values.isin(accepted).to_numpy()

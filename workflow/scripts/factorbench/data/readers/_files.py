@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...contracts.errors import UserError
-from ...registry import nearest
+from ...registry import refer
 from ..archives import GIB, text
 
 if TYPE_CHECKING:
@@ -23,23 +23,22 @@ BROKEN = (OSError, EOFError, KeyError, OverflowError, RuntimeError, TypeError, V
 
 def file_of(files: dict[str, Path], key: Any, option: str) -> Path:
     """Return the path of the file that an option names by its key."""
-    if key not in files:
-        raise UserError(f"options.{option}: files has no key {key!r}{nearest(str(key), list(files))}")
+    refer(key, files, f"options.{option}")
     return Path(files[key])
 
 
 def unreadable(path: Path, error: BaseException | str) -> UserError:
     """Return the error for a file that is damaged or of another format."""
     reason = " ".join(str(error).split())[:120]
-    remedy = "check reader and options; if the file is incomplete, delete it to have it fetched again"
+    remedy = "check what the config says of it; if it is incomplete, delete it to download it again"
     return UserError(f"{path}: cannot be read ({reason}); {remedy}")
 
 
-def read_columns(path: Path, unpacked: float, **options: Any) -> pd.DataFrame:
-    """Read a tab-separated file, plain or gzip, as text; ``options`` are those of `pandas.read_csv`."""
+def read_columns(path: Path, unpacked: float, sep: str = "\t", **options: Any) -> pd.DataFrame:
+    """Read a table, plain or gzip, as text; ``options`` are those of `pandas.read_csv`."""
     try:
         with text(path, unpacked) as file:
-            return pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, **options)
+            return pd.read_csv(file, sep=sep, dtype=str, keep_default_na=False, **options)
     except BROKEN as error:
         raise unreadable(path, error) from None
 
@@ -69,9 +68,11 @@ def build_csr(
 ) -> sparse.csr_matrix:
     """Build a CSR matrix from ``parts`` that a file holds: data, indices, indptr of a ``csr_matrix`` or ``csc_matrix``.
 
-    ValueError: the parts do not fit each other, or an entry occurs twice.
+    ValueError: the parts are not numbers, do not fit each other, or an entry occurs twice.
     """
     data, indices, indptr = parts
+    if data.dtype.kind not in "iuf":
+        raise ValueError(f"values of type {data.dtype} are not numbers")
     if any(part.dtype.kind not in "iu" for part in (indices, indptr)):  # scipy would round them
         raise ValueError("indices and indptr should be whole numbers")
     if len(indptr) and indptr[-1] != len(data):  # scipy would ignore the values after it

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts.errors import UserError
-from ...registry import Param, Spec, nearest
+from ...contracts.files import row_blocks
+from ...registry import Param, Spec, refer
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, build_csr, check_unpacked, unreadable
 
@@ -23,9 +24,6 @@ SPEC = Spec(
     params={"layer": Param("", "where the counts are: name of a layer, raw (.raw.X), or empty (X)"), **PARAMS},
 )
 
-CHUNK = 2_000
-"""Cells converted from dense to sparse at a time. It bounds the memory: 2,000 x 20,000 float32 are 160 MB."""
-
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     """Read the counts, ``obs`` and the names of cells and genes from one file, and the table of cells if there is one.
@@ -33,25 +31,21 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     Returns
     -------
     AnnData
-        ``X`` CSR, shape (n_cells, n_genes), of the stored type; names as stored; ``obs`` the columns of the file and of
-        the table; ``uns["reader"]`` json text: what `annotate` counts.
+        ``X`` CSR, shape (n_cells, n_genes), of the stored type; the rest as `annotate` says.
 
     Raises
     ------
     UserError
-        If there is not exactly one file beside the table, the file is damaged or unpacks to too much, the layer does
-        not exist or is not a matrix of numbers; and see `annotate`.
+        If there is not exactly one file beside the table, it is damaged or unpacks to too much, or the layer does not
+        exist or is not a matrix of numbers; and see `annotate`.
     """
     import anndata
     import h5py
 
-    counts_files = {key: path for key, path in files.items() if key != options["cells"]}
-    if len(counts_files) != 1:
-        raise UserError(
-            f"files: the reader h5ad needs exactly one file, not {len(counts_files)} ({', '.join(counts_files)}); "
-            f"options.cells names the table of cells"
-        )
-    (path,) = counts_files.values()
+    paths = [path for key, path in files.items() if key != options["cells"]]
+    if len(paths) != 1:
+        raise UserError(f"files: h5ad reads exactly one file, not {len(paths)}; options.cells names a table of cells")
+    (path,) = paths
     layer = options["layer"] or "X"
     try:
         with h5py.File(path) as file:
@@ -63,9 +57,8 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
             except Exception as error:  # anndata has its own errors for unknown encodings
                 raise ValueError(error) from None
         with contextlib.closing(stored.file):
-            known = ["X", *(["raw"] if stored.raw is not None else []), *stored.layers]
-            if layer not in known:
-                raise UserError(f"{path}: options.layer: there is no {layer!r}{nearest(layer, known)}")
+            raw = ["raw"] * (stored.raw is not None)
+            refer(layer, ["X", *raw, *stored.layers], f"{path}: options.layer")
             obs, var = stored.obs, stored.raw.var if layer == "raw" else stored.var
         with h5py.File(path) as file:
             counts = to_csr(file[{"X": "X", "raw": "raw/X"}.get(layer, f"layers/{layer}")])
@@ -88,5 +81,5 @@ def to_csr(stored: Any) -> sparse.csr_matrix:
         return build_csr(type(matrix), (matrix.data, matrix.indices, matrix.indptr), matrix.shape)
     if stored.ndim != 2 or stored.dtype.kind not in "iuf":
         raise ValueError(f"{stored.name} holds {stored.dtype} of shape {stored.shape}, not numbers of cells x genes")
-    rows = [sparse.csr_matrix(stored[start : start + CHUNK]) for start in range(0, stored.shape[0], CHUNK)]
-    return sparse.vstack(rows, format="csr") if rows else sparse.csr_matrix(stored.shape, dtype=stored.dtype)
+    blocks = [sparse.csr_matrix(stored[rows]) for rows in row_blocks(stored.shape[0])]  # a block is dense in memory
+    return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_matrix(stored.shape, dtype=stored.dtype)

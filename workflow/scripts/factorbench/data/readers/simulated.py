@@ -49,11 +49,6 @@ def gene_sets(options: dict[str, Any]) -> dict[str, list[str]]:
     return {name: sorted(rng.choice(genes, options["set_size"], replace=False).tolist()) for name in names}
 
 
-def gmt_text(options: dict[str, Any]) -> str:
-    """Return the planted sets as the text of a GMT file."""
-    return "".join("\t".join([name, "planted", *genes]) + "\n" for name, genes in gene_sets(options).items())
-
-
 def gene_names(options: dict[str, Any]) -> list[str]:
     return [f"G{i + 1:04d}" for i in range(options["n_genes"])]
 
@@ -63,14 +58,7 @@ def cell_types(options: dict[str, Any]) -> list[str]:
 
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
-    """Return all cells of `blocks` in memory.
-
-    Returns
-    -------
-    AnnData
-        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; the planted truth in
-        ``obsm["activity"]`` (CSR, n_cells x n_sets) and ``varm["weights"]`` (n_genes x n_sets), sets as in `gene_sets`.
-    """
+    """Return all cells of `blocks` in memory."""
     import anndata
 
     return anndata.concat(list(blocks(files, options)), merge="same", uns_merge="same")
@@ -84,7 +72,8 @@ def blocks(files: dict[str, Path], options: dict[str, Any]) -> Iterator[AnnData]
     Yields
     ------
     AnnData
-        As `read` returns it, for the cells of the block.
+        ``X`` CSR int32, shape (n_cells, n_genes); ``obs`` condition and cell_type; the planted truth in
+        ``obsm["activity"]`` (CSR, n_cells x n_sets) and ``varm["weights"]`` (n_genes x n_sets), sets as in `gene_sets`.
     """
     import anndata
     import pandas as pd

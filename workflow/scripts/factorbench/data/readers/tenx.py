@@ -38,6 +38,7 @@ SPEC = Spec(
     },
 )
 FORMS = ({"h5"}, {"matrix", "barcodes"}, {"matrix", "barcodes", "genes"})
+EXAMPLE = "{sample: {h5: <key>}} or {sample: {matrix: <key>, barcodes: <key>, genes: <key>}}"
 
 
 def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
@@ -46,32 +47,26 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     Returns
     -------
     AnnData
-        ``X`` CSR int32, shape (n_cells, n_genes); cells named ``<sample>_<barcode>``; ``obs`` the sample, the barcode
-        and the columns of the table; ``var["id"]`` the identifiers of the genes; ``uns["reader"]`` json text: how many
-        features are of another type, how many genes are not in every sample, how many names of genes were made unique,
-        and what `annotate` counts.
+        ``X`` CSR, shape (n_cells, n_genes), of the stored type; cells named ``<sample>_<barcode>``; ``obs`` the sample
+        and the barcode; ``var["id"]`` the identifiers of the genes; the rest as `annotate` says.
 
     Raises
     ------
     UserError
-        Naming the file or option, if a key of ``files`` does not exist, a file is damaged or does not fit the others,
-        or values are not counts; and see `annotate`.
+        Naming the file or option, if ``files`` has not the key, or a file is damaged or does not fit the others; and see
+        `annotate`.
     """
     import anndata
 
     if not options["samples"]:
-        raise UserError(
-            "options.samples: name at least one sample: {sample: {h5: <key>}} or {matrix: <key>, barcodes: <key>}"
-        )
+        raise UserError(f"options.samples: name at least one sample: {EXAMPLE}")
     samples, other_features = {}, set()
     for sample, keys in options["samples"].items():
         counts, features, barcodes = _sample(files, sample, keys, options)
         wanted = features["type"].isna() | (features["type"] == options["feature_type"])
         if not wanted.any():
-            raise UserError(
-                f"options.feature_type: sample {sample} has no feature of the type {options['feature_type']!r} (it has "
-                f"{', '.join(features['type'].unique()) or 'no features'})"
-            )
+            types = ", ".join(features["type"].unique()) or "no features"
+            raise UserError(f"options.feature_type: sample {sample} has {types}, not {options['feature_type']}")
         other_features |= set(features.loc[~wanted, "id"])
         obs = pd.DataFrame({"barcode": barcodes, options["sample_label"]: str(sample)})
         samples[sample] = anndata.AnnData(
@@ -95,28 +90,19 @@ def _sample(
 ) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
     """Read one sample: counts (n_cells, n_features), features (id, symbol, type; index text) and barcodes."""
     at = f"samples.{sample}"
-    if not isinstance(keys, dict) or set(keys) not in FORMS:
-        raise UserError(
-            f"options.{at}: should be {{h5: <key>}} or {{matrix: <key>, barcodes: <key>, genes: <key>}}, not {keys}"
-        )
+    if set(keys) not in FORMS:
+        raise UserError(f"options.{at}: {keys} should be as in {EXAMPLE}")
     unpacked = options["unpacked"]
     if "h5" in keys:
-        path = file_of(files, keys["h5"], f"{at}.h5")
-        counts, features, barcodes = _read_h5(path, unpacked)
+        counts, features, barcodes = _read_h5(file_of(files, keys["h5"], f"{at}.h5"), unpacked)
     else:
         path = file_of(files, keys["matrix"], f"{at}.matrix")
         barcodes = _read_names(file_of(files, keys["barcodes"], f"{at}.barcodes"), unpacked, ["barcode"])["barcode"]
-        given = (keys["genes"], f"{at}.genes") if "genes" in keys else (options["genes"], "genes")
-        features = _read_names(file_of(files, *given), unpacked, ["id", "symbol"], ["type"])
+        genes = file_of(files, keys.get("genes", options["genes"]), f"{at}.genes")
+        features = _read_names(genes, unpacked, ["id", "symbol"], ["type"])
         counts = _read_market(path, unpacked, (len(features), len(barcodes)))
-    values = counts.data
-    if values.dtype.kind not in "iuf":
-        raise UserError(f"{path}: has values of type {values.dtype}; counts are whole numbers")
-    wrong = values[~((values >= 0) & (values <= np.iinfo(np.int32).max) & (values == np.round(values)))]
-    if len(wrong):
-        raise UserError(f"{path}: {len(wrong)} values are not whole numbers of 0 or more, the first {wrong[0]}")
     features.index = features.index.astype(str)
-    return counts.astype(np.int32), features, np.asarray(barcodes)
+    return counts, features, np.asarray(barcodes)
 
 
 def _read_h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
@@ -152,7 +138,8 @@ def _read_market(path: Path, unpacked: float, named: tuple[int, int]) -> sparse.
         with text(path, unpacked) as file:
             *shape, n_values, form, values, symmetry = io.mminfo(file)
         _check_shape(path, tuple(shape), named)
-        if (form, symmetry) != ("coordinate", "general") or values == "pattern" or n_values > shape[0] * shape[1]:
+        listed = (form, symmetry) == ("coordinate", "general") and values not in ("pattern", "complex")
+        if not listed or n_values > shape[0] * shape[1]:
             raise ValueError(f"{form}, {values}, {symmetry}, {n_values} values: not a list of counts")
         with text(path, unpacked) as file:
             matrix = sparse.csr_matrix(io.mmread(file).T)
@@ -165,10 +152,8 @@ def _read_market(path: Path, unpacked: float, named: tuple[int, int]) -> sparse.
 
 def _check_shape(path: Path, shape: tuple[int, ...], named: tuple[int, int]) -> None:
     if shape != named:
-        raise UserError(
-            f"{path}: the matrix has {' genes x '.join(map(str, shape))} barcodes, but {named[0]} genes and {named[1]} "
-            f"barcodes are named; check options.samples"
-        )
+        shapes = (" x ".join(map(str, sizes)) for sizes in (shape, named))
+        raise UserError("{}: is {} (genes x barcodes), but {} are named; check options.samples".format(path, *shapes))
 
 
 def _read_names(path: Path, unpacked: float, columns: list[str], optional: Sequence[str] = ()) -> pd.DataFrame:
@@ -191,10 +176,8 @@ def _join(samples: dict[Any, AnnData], options: dict[str, Any]) -> tuple[AnnData
             if options["match"] == "symbol":
                 data.var_names_make_unique()
             elif not data.var_names.is_unique:
-                raise UserError(
-                    f"options.match: sample {sample} has the gene {data.var_names[data.var_names.duplicated()][0]} "
-                    f"twice; match by symbol"
-                )
+                twice = data.var_names[data.var_names.duplicated()][0]
+                raise UserError(f"options.match: sample {sample} has the gene {twice} twice; match by symbol")
     genes = pd.concat([data.var for data in samples.values()])
     in_samples = genes.index.value_counts()
     genes = genes[~genes.index.duplicated()]
