@@ -106,12 +106,11 @@ def test_counts_too_large_for_float32_are_kept(dtype, count):
     check_values(cells, data)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "count"), [("int64", 2**31), ("int64", 2**40), ("uint64", 2**63), ("float64", 2.0**31), ("float32", 1e30)]
-)
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float64", "float32"])
+@pytest.mark.parametrize("count", [2**31, 2**40, 2**62])
 def test_counts_too_large_for_int32_are_refused(dtype, count):
     cells = raw(sparse.csr_matrix(np.array([[count, 1], [3, 0]]).astype(dtype)))
-    with refused(r"d\.files: 1 counts are larger than 2\^31 - 1, the first in cell c0, gene g0"):
+    with refused(r"d\.files: .* in cell c0, gene g0 is not a whole number from 0 to 2\^31 - 1"):
         prepared(cells, min_cells=1)
 
 

@@ -280,11 +280,11 @@ def test_cells_of_a_class_are_held_out(raw, sets):
         ({"hold_out": {"share": 0.2, "value": "A"}}, "hold_out: give either"),
         ({"hold_out": {"label": "type", "value": "Z"}}, r"hold_out.value: 'Z'.*there are: A, B"),
         ({"hold_out": {"label": "type"}}, "hold_out.value: ''"),
-        ({"hold_out": {"share": 0.005}}, "hold_out.share: holds out 1 of 200 cells; at least two"),
-        ({"hold_out": {"share": 0.995}}, "hold_out.share: holds out 199 of 200 cells; at least two"),
-        ({"hold_out": {"label": "one", "value": "x"}}, "hold_out.label: holds out 200 of 200 cells"),
-        ({"donor": "one"}, r"donor: one has fewer than two values in the data \(x\); choose another"),
-        ({"donor": "unknown"}, r"donor: unknown has fewer than two values in the data \(none\)"),
+        ({"hold_out": {"share": 0.005}}, "hold_out: holds out 1 of 200 cells"),
+        ({"hold_out": {"share": 0.995}}, "hold_out: holds out 199 of 200 cells"),
+        ({"hold_out": {"label": "one", "value": "x"}}, "hold_out: holds out 200 of 200 cells"),
+        ({"donor": "one"}, "donor: one has fewer than two values"),
+        ({"donor": "unknown"}, "donor: unknown has fewer than two values"),
     ],
 )
 def test_wrong_held_out_cells_and_donors_are_refused(raw, sets, change, pattern):
@@ -376,10 +376,7 @@ def contrast(**changes):
 @pytest.mark.parametrize(
     ("damage", "change", "pattern"),
     [
-        (count(np.nan), {}, r"files: 1 counts are NaN, the first in cell cell_00003, gene G0005; give raw counts"),
-        (count(np.inf), {}, "files: 1 counts are infinite, the first in cell cell_00003, gene G0005"),
-        (count(-1), {}, "files: 1 counts are negative, the first in cell cell_00003, gene G0005"),
-        (count(0.5), {}, "files: 1 counts are not whole numbers, the first in cell cell_00003, gene G0005"),
+        *((count(x), {}, f"files: {x} in cell cell_00003, gene G0005") for x in (np.nan, np.inf, -np.inf, -1.0, 0.5)),
         (twice("obs_names"), {}, r"files: 1 names of cells occur more than once \('twice'\)"),
         (twice("var_names"), {}, r"files: 1 names of genes occur more than once \('twice'\)"),
         (one_class, {}, "contrast.negative: no selected cell is of this class"),

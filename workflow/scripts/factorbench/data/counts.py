@@ -61,42 +61,23 @@ def check_names(raw: AnnData, where: str) -> None:
             )
 
 
-WRONG = {
-    "NaN": np.isnan,
-    "infinite": np.isinf,
-    "negative": lambda values: values < 0,
-    "not whole numbers": lambda values: values != np.round(values),
-    "larger than 2^31 - 1": lambda values: values > np.iinfo(np.int32).max,
-}
-"""What values are not accepted as counts."""
-
-
 def checked_counts(raw: AnnData, where: str) -> Iterator[tuple[slice, sparse.csr_matrix]]:
-    """Yield all counts in blocks of cells, each with its rows.
-
-    Raises
-    ------
-    UserError
-        If the values are not numbers; at the end, if some of them are `WRONG`.
-    """
+    """Yield all counts in blocks of cells, each with its rows. Raise a `UserError` if a value is not a count."""
     if raw.X.dtype.kind not in "iuf":
         raise UserError(f"{where}.files: the data are of type {raw.X.dtype}; give raw counts, whole numbers")
-    n_wrong, first = dict.fromkeys(WRONG, 0), {}
     for rows in row_blocks(raw.n_obs):
         counts = read_counts(raw.X, rows)
-        for what, is_wrong in WRONG.items():
-            entries = np.flatnonzero(is_wrong(counts.data))
-            if len(entries):
-                cell = rows.start + np.searchsorted(counts.indptr, entries[0], side="right") - 1
-                first.setdefault(what, f"cell {raw.obs_names[cell]}, gene {raw.var_names[counts.indices[entries[0]]]}")
-                n_wrong[what] += len(entries)
-        yield rows, counts
-    for what, n in n_wrong.items():
-        if n:
+        values = counts.data
+        right = (values >= 0) & (values < 2**31) & (values == np.round(values))
+        if not right.all():  # NaN is not right either
+            entry = np.argmin(right)
+            cell = raw.obs_names[rows.start + np.searchsorted(counts.indptr, entry, side="right") - 1]
+            gene = raw.var_names[counts.indices[entry]]
             raise UserError(
-                f"{where}.files: {n} counts are {what}, the first in {first[what]}; "
-                f"give raw counts (for an h5ad file, options.layer says where they are)"
+                f"{where}.files: {values[entry]} in cell {cell}, gene {gene} is not a whole number from 0 to 2^31 - 1; "
+                f"give raw counts (an h5ad file may have them in options.layer)"
             )
+        yield rows, counts
 
 
 def seen_in(blocks: Iterable[tuple[slice, sparse.csr_matrix]], groups: list[np.ndarray]) -> np.ndarray:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..contracts.prepared import HELD_OUT
-
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -76,10 +74,10 @@ def describe_contrast(obs: pd.DataFrame, contrast: dict[str, str] | None) -> str
 def describe_held_out(data: AnnData, entry: dict[str, Any] | None) -> str:
     if entry is None:
         return "no cell"
-    chosen = f"drawn at random, seed {entry['seed']}"
-    if "share" not in entry:
-        chosen = f"those with {entry['label']} {entry['value']}"
-    return f"{data.obs[HELD_OUT].sum():,} of {data.n_obs:,} cells, {chosen}"
+    how = f"those with {entry['label']} {entry['value']}"
+    if "share" in entry:
+        how = f"drawn at random, seed {entry['seed']}"
+    return f"{entry['cells']:,} of {data.n_obs:,} cells, {how}"
 
 
 def describe_symbols(match: dict[str, Any]) -> list[str]:

@@ -78,11 +78,10 @@ def mask(sets: GeneSets, genes: Sequence[str]) -> sparse.csc_matrix:
 
     ``genes`` must be unique. Members of sets that are not among them are left out.
     """
-    members = pd.Index(list(chain.from_iterable(sets.values())), dtype=object)
-    columns = np.repeat(np.arange(len(sets)), [len(genes_of_set) for genes_of_set in sets.values()])
+    members = pd.Series(list(sets.values()), dtype=object).explode()  # by the number of the set
     rows = pd.Index(genes, dtype=object).get_indexer(members)
     known = rows >= 0
-    entries = (np.ones(known.sum(), bool), (rows[known], columns[known]))
+    entries = (np.ones(known.sum(), bool), (rows[known], members.index[known]))
     return sparse.csc_matrix(entries, shape=(len(genes), len(sets)), dtype=bool)
 
 

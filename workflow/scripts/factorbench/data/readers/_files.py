@@ -48,15 +48,12 @@ def check_unpacked(file: h5py.File, path: Path, unpacked: float) -> None:
 
     ValueError: an array is stored in another file, which could be any file of the user.
     """
-    size = 0
-
-    def add(_: str, member: h5py.Group | h5py.Dataset) -> None:
-        nonlocal size
+    members: list[h5py.Group | h5py.Dataset] = []
+    file.visititems(lambda _, member: members.append(member))
+    for member in members:
         if getattr(member, "is_virtual", False) or getattr(member, "external", None):
             raise ValueError(f"{member.name} is kept in another file")
-        size += getattr(member, "nbytes", 0)
-
-    file.visititems(add)
+    size = sum(getattr(member, "nbytes", 0) for member in members)
     if size > unpacked * GIB:
         raise UserError(
             f"{path}: unpacks to {size / GIB:.3g} GiB, more than {unpacked:g}; raise limits.unpacked if that is right"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,16 +96,13 @@ def parse(line: bytes, cells: list[str], at: str) -> np.ndarray:
 def _header(path: Path, line: bytes) -> list[str]:
     """Return the names of cells: all fields but the first."""
     at = f"{path}: line 1"
-    if not line:
-        raise UserError(f"{at}: there is no header; is the file empty?")
-    cells = pd.Index(_decode(line, at).split("\t")[1:])
-    if cells.empty:
-        raise UserError(f"{at}: names no cells; it should be GENE and the names of cells, tab-separated")
-    if "" in cells:
-        raise UserError(f"{at}: has an empty name of a cell")
-    if not cells.is_unique:
-        raise UserError(f"{at}: the cell {cells[cells.duplicated()][0]} occurs twice")
-    return list(cells)
+    cells = _decode(line, at).split("\t")[1:]
+    if not all(cells) or not cells:
+        raise UserError(f"{at}: should be GENE and the names of cells, tab-separated")
+    for cell, n in Counter(cells).items():
+        if n > 1:
+            raise UserError(f"{at}: the cell {cell} occurs twice")
+    return cells
 
 
 def _decode(name: bytes, at: str) -> str:

@@ -53,7 +53,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     Raises
     ------
     UserError
-        Naming the file or option, if ``files`` has not the key, or a file is damaged or does not fit the others; and see
+        Naming the file or option, if ``files`` has no such key, a file is damaged or does not fit the others; and see
         `annotate`.
     """
     import anndata
