@@ -312,17 +312,3 @@ def test_checks_end_at_the_deadline(tmp_path, monkeypatch):
         assert "https://example.org/a does not answer within 0.2 s" in line
     finally:
         done.set()
-
-
-def test_packages_are_looked_up_in_the_registry(tmp_path, monkeypatch):
-    registry = tmp_path / "registry"
-    registry.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(registry))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    (registry / "carrier-1.0-py3-none-any.whl").write_bytes(b"")
-    packages = ["carrier==1.0", "carrier==2.0", "nobody==1.0"]
-    files = [("kang", entry(name, {"pypi": name, "member": "x", "sha256": "0" * 64})) for name in packages]
-    version, name = sources.ask(files, [], tmp_path)
-    assert "pypi:carrier==2.0 is not listed by the package registry (it lists 1.0)" in version
-    assert "pypi:nobody==1.0 is not listed by the package registry" in name
