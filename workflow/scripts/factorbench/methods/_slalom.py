@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from types import FunctionType, MethodType, ModuleType
@@ -22,20 +21,14 @@ import numpy as np
 import scipy
 import sklearn.decomposition
 
-FROM_NUMPY = (
-    *("absolute", "arange", "argsort", "array", "ceil", "diag", "dot", "double", "errstate", "exp", "eye", "floor"),
-    *("hstack", "int32", "int_", "isnan", "isscalar", "mean", "median", "mod", "nan", "newaxis", "ones", "outer", "pi"),
-    *("random", "repeat", "reshape", "setxor1d", "shape", "sum", "tile", "unique", "vstack", "where", "zeros"),
-)
-"""Names that slalom expects in scipy and that are numpy's."""
-
 FROM_EMATH = ("log", "log2", "sqrt")
 """Names that old versions of scipy took from `numpy.emath`."""
 
-IMPORTED_FIRST = ("scipy.special", "scipy.linalg", "sklearn.linear_model", "sklearn.metrics", "pandas", "h5py", "pylab")
+IMPORTED_FIRST = (
+    *("scipy.special", "scipy.linalg", "sklearn.linear_model", "sklearn.metrics", "pandas", "h5py", "pylab"),
+    "brewer2mpl",
+)
 """Modules that slalom imports. They are loaded first, so that they and what they load get the real scipy."""
-
-_lock = threading.Lock()
 
 
 class OldSignPCA(sklearn.decomposition.PCA):
@@ -52,16 +45,15 @@ class OldSignPCA(sklearn.decomposition.PCA):
 
 
 class _OldScipy(ModuleType):
-    """scipy as slalom knows it: numpy's functions first, the real scipy for all other names."""
+    """scipy as slalom knows it: the real one, with numpy's functions for names that it no longer has."""
 
     def __init__(self) -> None:
         super().__init__("scipy")
-        old = {name: getattr(np, name) for name in FROM_NUMPY}
-        old |= {name: getattr(np.emath, name) for name in FROM_EMATH}
+        old = {name: getattr(np.emath, name) for name in FROM_EMATH}
         self.__dict__.update(old, randn=np.random.randn, __path__=scipy.__path__, __spec__=scipy.__spec__)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(scipy, name)
+        return getattr(scipy if hasattr(scipy, name) else np, name)
 
 
 @contextlib.contextmanager
@@ -76,26 +68,6 @@ def _old_modules() -> Iterator[None]:
     finally:
         sys.modules["scipy"] = scipy
         del sklearn.decomposition.RandomizedPCA
-
-
-def load() -> ModuleType:
-    """Return the module slalom, imported on the first call.
-
-    Raises
-    ------
-    ImportError
-        If slalom is not installed.
-    """
-    with _lock:
-        if "slalom" not in sys.modules:
-            with warnings.catch_warnings():
-                # pkg_resources is deprecated, and slalom's regular expressions are not raw strings.
-                warnings.simplefilter("ignore")
-                importlib.import_module("brewer2mpl")
-                with _old_modules():
-                    importlib.import_module("slalom")
-            sys.modules["slalom.core"].PCA = OldSignPCA
-        return sys.modules["slalom"]
 
 
 @contextlib.contextmanager
@@ -142,5 +114,9 @@ def reassociate(model: Any) -> None:
     model.updateS = MethodType(FunctionType(original.__code__, names), model)
 
 
-# `MethodSpec.warm_up` imports this module, so that slalom is loaded before the clock starts.
-load()
+with warnings.catch_warnings():
+    # pkg_resources is deprecated, and slalom's regular expressions are not raw strings.
+    warnings.simplefilter("ignore")
+    with _old_modules():
+        slalom = importlib.import_module("slalom")
+sys.modules["slalom.core"].PCA = OldSignPCA

@@ -59,13 +59,9 @@ GENES_OF_A_SPARSE_FACTOR = 20
 
 
 def check(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:
-    """Check that slalom can fit data of this size.
+    """Raise `UserError` if there are too few genes for sparse factors, or too little memory.
 
-    Raises
-    ------
-    UserError
-        If there are too few genes for sparse factors, or too little memory: slalom allocates n_cells x n_factors^2
-        doubles, which it never uses.
+    slalom allocates n_cells x n_factors^2 doubles, which it never uses.
     """
     if params["n_sparse"] and n_genes < GENES_OF_A_SPARSE_FACTOR:
         raise UserError(
@@ -101,20 +97,8 @@ def fit(
 ) -> Factors:
     """Fit f-scLVM to prepared data.
 
-    Parameters
-    ----------
-    data
-        Log-normalised expression and gene sets (`contracts.prepared.check_prepared`). It is not changed.
-    params
-        All of ``SPEC.params``.
-    seed
-        Determines the order of updates and the genes that sparse factors start from.
-    device
-        Not used: slalom runs on the processor.
-    budget
-        Time after which the fit stops between two iterations and keeps its results so far.
-    modify
-        Called with slalom's model before it is trained, by methods that change how it computes.
+    ``seed`` determines the order of updates and the genes that sparse factors start from. ``modify`` is called with
+    slalom's model before it is trained, by methods that change how it computes. ``device`` is not used.
 
     Returns
     -------
@@ -125,13 +109,12 @@ def fit(
     """
     from . import _slalom
 
-    slalom = _slalom.load()
     mask = np.asarray(data.varm["mask"], bool)
     expression = data.X.toarray().astype(np.float64)
     # slalom treats some names ("hidden1", "bias") specially, so it does not get those of the gene sets.
     annotated = [f"set{k}" for k in range(mask.shape[1])]
     with _slalom.seeded(seed), contextlib.redirect_stdout(io.StringIO()):
-        model = slalom.initFA(
+        model = _slalom.slalom.initFA(
             expression,
             np.array(annotated),
             mask.astype(np.float64),
@@ -212,7 +195,7 @@ def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> 
         progress.update()
         if model.iterationCount % CHECK_EVERY == 0:
             history.append(_state(model))
-            progress.set_postfix_str(_line(history), refresh=False)
+            progress.set_postfix(history[-1], refresh=False)
             if not np.isfinite(history[-1]["residual"]):
                 raise _Stop("diverged")
 
@@ -230,7 +213,7 @@ def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> 
         del model.update
     if not all(np.isfinite(values).all() for values in (model.getX(), model.getW(), model.getZ())):
         status = "diverged"
-    return status, _reason(status, model.iterationCount, tolerance, history, budget), history
+    return status, _reason(status, model.iterationCount, tolerance, history), history
 
 
 def _state(model: Any) -> dict[str, float]:
@@ -243,29 +226,14 @@ def _state(model: Any) -> dict[str, float]:
     }
 
 
-def _change(history: list[dict[str, float]]) -> float:
-    return abs(history[-1]["residual"] - history[-2]["residual"])
-
-
-def _line(history: list[dict[str, float]]) -> str:
-    now = history[-1]
-    change = f" (change {_change(history):.1e})" if len(history) > 1 else ""
-    return f"residual {now['residual']:.5f}{change}, {now['active']} factors on"
-
-
-def _reason(status: str, iterations: int, tolerance: float, history: list[dict[str, float]], budget: Budget) -> str:
-    if status == "ok":
-        return (
-            f"converged after {iterations} iterations: the mean absolute residual changed by less than {tolerance:g} "
-            f"in {CHECK_EVERY} iterations"
-        )
-    if status == "diverged":
-        return f"values were not finite after {iterations} iterations"
-    cause = f"the budget of {budget.seconds:g} s was spent" if status == "budget" else "max_iterations was reached"
-    reason = f"stopped after {iterations} iterations: {cause}"
-    if len(history) > 1:
-        reason += (
-            f"; the mean absolute residual last changed by {_change(history):.1e} in {CHECK_EVERY} iterations "
-            f"(converged: {tolerance:g})"
-        )
-    return reason
+def _reason(status: str, iterations: int, tolerance: float, history: list[dict[str, float]]) -> str:
+    """Return why training ended, and how close it was to convergence."""
+    causes = {"ok": "converged", "diverged": "values were not finite", "budget": "the budget was spent"}
+    reason = f"{causes.get(status, 'max_iterations was reached')} after {iterations} iterations"
+    if len(history) < 2:
+        return reason
+    change = abs(history[-1]["residual"] - history[-2]["residual"])
+    return (
+        f"{reason}; the mean absolute residual last changed by {change:.1e} in {CHECK_EVERY} iterations "
+        f"(converged: less than {tolerance:g})"
+    )

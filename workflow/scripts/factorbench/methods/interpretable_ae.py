@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.budget import Budget
 from ..contracts.factors import Factors, no_factors
-from ..model.params import PARAMS, check_params
+from ..model.params import PARAMS
+from ..model.params import check_params as complete
 from ..model.params import check_size as check
 from ..registry import MethodSpec
 
@@ -26,11 +27,6 @@ SPEC = MethodSpec(
     projects=True,
     warm_up=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the second on first use
 )
-
-
-def complete(params: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the parameters, checked; those that are null get the values of the training recipe."""
-    return check_params(params, where)
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
