@@ -8,19 +8,29 @@ import numpy as np
 import pandas as pd
 
 from ..contracts.errors import ContractError
-from ..contracts.scores import METRIC_COLUMNS
+from ..statistics import wilson
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 def rows(metric: str, value: Any, **columns: Any) -> pd.DataFrame:
-    """Return rows of one measure, `contracts.scores.METRIC_COLUMNS`; each argument is one value, or one per row."""
-    given = {"metric": metric, "factor": "", "label": "", "split": "", "lower": np.nan, "upper": np.nan, "n": 0}
-    given |= {"value": value} | columns
-    arrays = dict(zip(given, np.broadcast_arrays(*(np.atleast_1d(v) for v in given.values())), strict=True))
-    table = pd.DataFrame({column: arrays[column] for column in METRIC_COLUMNS})
+    """Return rows of one measure, with `contracts.scores.METRIC_COLUMNS`.
+
+    Arguments are broadcast: factors of shape (n_factors, 1), labels (n_classes,) and values (n_factors, n_classes) give
+    one row per factor and class.
+    """
+    usual = {"factor": "", "label": "", "split": "", "value": value, "lower": np.nan, "upper": np.nan, "n": 0}
+    given = {"metric": metric, **usual, **columns}
+    arrays = np.broadcast_arrays(*map(np.atleast_1d, given.values()))
+    table = pd.DataFrame({column: array.ravel() for column, array in zip(given, arrays, strict=True)})
     return table.astype({"value": float, "lower": float, "upper": float, "n": int})
+
+
+def share_rows(metric: str, share: np.ndarray, n: int, **columns: Any) -> pd.DataFrame:
+    """Return `rows` of shares of ``n`` cells with Wilson's interval; all NaN where the share is."""
+    lower, upper = wilson(share, max(n, 1))
+    return rows(metric, share, lower=lower, upper=upper, n=n, **columns)
 
 
 def no_rows() -> pd.DataFrame:

@@ -45,27 +45,13 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
     the AUROC from 1/2. Permutations treat cells as independent. Cells of one donor are not, so a small p says that
     cells differ, not that donors do.
 
-    Parameters
-    ----------
-    data
-        Prepared data (`contracts.prepared.check_prepared`).
-    factors
-        Factors of a run on the same cells (`contracts.factors.check_factors`).
-    params
-        ``permutations`` and their ``seed``.
-
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`, about the contrast only; empty if no factor varies
+    DataFrame, about the contrast only; empty if no factor varies
         ``best_accuracy`` and ``best_auroc`` (below 0.5: the score is lower in the class) with the name of the factor
         (``n``: cells). ``null_accuracy`` and ``null_auroc_strength``: median over permutations of the largest
         statistic, with its 2.5 and 97.5 % quantiles. ``p_accuracy`` and ``p_auroc``: (1 + permutations with at least
         the observed statistic) / (1 + permutations). (``n`` of the last four: permutations.)
-
-    Raises
-    ------
-    ContractError
-        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     question = contrast_question(data)
@@ -104,11 +90,8 @@ def accuracies(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
     (n_factors, n_labellings).
     """
     y = labellings.astype(float)
-    result = np.empty((scores.shape[1], len(y)))
-    for k, x in enumerate(scores.T):
-        x = standardised(x)
-        result[k] = correct(x, labellings, *_logistic.fit(x, y)).mean(axis=1)
-    return result
+    standard = map(standardised, scores.T)
+    return np.stack([correct(x, labellings, *_logistic.fit(x, y)).mean(axis=1) for x in standard])
 
 
 def aurocs(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pandas as pd
 from ..contracts.errors import ContractError
 from ..contracts.prepared import seen_cells
 from ..registry import MetricSpec
-from ..statistics import correlation, wilson
+from ..statistics import correlation
 from . import _logistic
 from ._questions import correct, questions, scores_of, two_sided
-from ._rows import check_same, no_rows, rows
+from ._rows import check_same, no_rows, rows, share_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,19 +37,13 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any], seen: AnnData
 
     Parameters
     ----------
-    data
-        Prepared data (`contracts.prepared.check_prepared`), with ``obs["held_out"]``.
-    factors
-        Factors of a run that was fitted on the other cells (`contracts.factors.check_factors`).
-    params
-        None.
     seen
-        Factors of a run of the same method and seed that was fitted on all these cells (the full run). Factors are
-        matched by name.
+        Factors of a run of the same method and seed that was fitted on all cells of ``data`` (the full run). Factors
+        are matched by name.
 
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`; empty if no cell is held out
+    DataFrame; empty if no cell is held out
         For each factor and class, as in ``separation``: ``projected_accuracy`` of a univariate logistic regression that
         is fitted to the seen cells, in these (split ``seen``) and in the held-out cells (``held_out``), with Wilson's
         interval; ``projected_auroc`` of the score in the same two splits, with DeLong's interval (10.2307/2531595; NaN
@@ -65,44 +60,50 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any], seen: AnnData
     Raises
     ------
     ContractError
-        If data and factors are not of the same cells and genes, or cells are missing in ``seen``.
+        If cells are missing in ``seen``.
     """
     check_same(data, factors)
     fitted = seen_cells(data)
-    if fitted.all() or factors.uns["factors"].empty:
-        return no_rows()
     scores, names = scores_of(factors), factors.uns["factors"]["name"].to_numpy(str)
-    parts = [no_rows()]
-    if seen is not None:
-        full_names, full_scores = _scores_of_cells(seen, data)
-        parts.append(_correlations(names, scores, full_names, full_scores, fitted))
+    if fitted.all() or not len(names):
+        return no_rows()
+    full_scores, full_names = _full_run(seen, data)
+    parts = [no_rows(), *_correlations(names, scores, full_names, full_scores, fitted)]
     for cells, classes, y in questions(data):
-        parts.append(_projected(names, scores[cells], classes, y, fitted[cells]))
-        if seen is not None and len(full_names):
-            share = _accuracies(full_scores[cells], y, fitted[cells])[1]
-            parts.append(_accuracy_rows(share, "saw_them", full_names, classes, (~fitted[cells]).sum()))
+        known = fitted[cells]
+        share = _accuracies(full_scores[cells], y, known)[1]
+        at = {"factor": full_names[:, None], "label": classes, "split": "saw_them", "n": (~known).sum()}
+        parts += [*_projected(names, scores[cells], classes, y, known), share_rows("projected_accuracy", share, **at)]
     return pd.concat(parts, ignore_index=True)
+
+
+def _full_run(seen: AnnData | None, data: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores in the cells of ``data`` and names of the factors of the full run; no factors without a run."""
+    if seen is None:
+        return np.zeros((data.n_obs, 0)), np.array([], str)
+    order = seen.obs_names.get_indexer(data.obs_names)
+    if (order < 0).any():
+        raise ContractError(f"the run to compare with was not fitted on {(order < 0).sum()} of these cells")
+    return scores_of(seen)[order], seen.uns["factors"]["name"].to_numpy(str)
 
 
 def _projected(
     names: np.ndarray, scores: np.ndarray, classes: list[str], y: np.ndarray, fitted: np.ndarray
-) -> pd.DataFrame:
-    """Return the rows of one label; ``scores`` (n_cells, n_factors), ``y`` (n_classes, n_cells)."""
-    n = (~fitted).sum()
-    inside = y[:, ~fitted].sum(axis=1)
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of one label; ``scores`` (n_cells, n_factors), ``y`` (n_classes, n_cells)."""
+    n, inside = (~fitted).sum(), y[:, ~fitted].sum(axis=1)
     larger = np.maximum(inside, n - inside) / n if n else np.nan
-    parts = [rows("projected_baseline", larger, label=classes, split="held_out", n=n)]
+    yield rows("projected_baseline", larger, label=classes, split="held_out", n=n)
     shares = _accuracies(scores, y, fitted)
     for split, part, share in zip(("seen", "held_out"), (fitted, ~fitted), shares, strict=True):
-        parts.append(_accuracy_rows(share, split, names, classes, part.sum()))
-        area, lower, upper = np.full((3, len(names), len(y)), np.nan)
+        at = {"factor": names[:, None], "label": classes, "split": split, "n": part.sum()}
+        yield share_rows("projected_accuracy", share, **at)
+        area = np.full((3, *share.shape), np.nan)
         usable = two_sided(y[:, part]) & two_sided(y[:, fitted])
         if usable.any():
             for k, x in enumerate(scores[part].T):
-                area[k, usable], lower[k, usable], upper[k, usable] = _logistic.auroc(x, y[usable][:, part])
-        at = _columns(split, names, classes, part.sum())
-        parts.append(rows("projected_auroc", area.ravel(), lower=lower.ravel(), upper=upper.ravel(), **at))
-    return pd.concat(parts, ignore_index=True)
+                area[:, k, usable] = _logistic.auroc(x, y[usable][:, part])
+        yield rows("projected_auroc", area[0], lower=area[1], upper=area[2], **at)
 
 
 def _accuracies(scores: np.ndarray, y: np.ndarray, fitted: np.ndarray) -> np.ndarray:
@@ -122,41 +123,13 @@ def _accuracies(scores: np.ndarray, y: np.ndarray, fitted: np.ndarray) -> np.nda
     return result
 
 
-def _accuracy_rows(share: np.ndarray, split: str, names: np.ndarray, classes: list[str], n: int) -> pd.DataFrame:
-    """Return the rows of ``share`` (n_factors, n_classes) of ``n`` cells."""
-    lower, upper = wilson(share.ravel(), n) if n else (np.nan, np.nan)
-    return rows("projected_accuracy", share.ravel(), lower=lower, upper=upper, **_columns(split, names, classes, n))
-
-
-def _columns(split: str, names: np.ndarray, classes: list[str], n: int) -> dict[str, Any]:
-    """Return the columns of one row per factor and class."""
-    return {"factor": np.repeat(names, len(classes)), "label": np.tile(classes, len(names)), "split": split, "n": n}
-
-
-def _scores_of_cells(factors: AnnData, data: AnnData) -> tuple[np.ndarray, np.ndarray]:
-    """Return the names of ``factors`` and their scores in the cells of ``data``."""
-    order = factors.obs_names.get_indexer(data.obs_names)
-    if (order < 0).any():
-        raise ContractError(f"the run to compare with was not fitted on {(order < 0).sum()} of these cells")
-    return factors.uns["factors"]["name"].to_numpy(str), scores_of(factors)[order]
-
-
 def _correlations(
     names: np.ndarray, scores: np.ndarray, full_names: np.ndarray, full_scores: np.ndarray, fitted: np.ndarray
-) -> pd.DataFrame:
-    """Return the rows of ``score_correlation`` for the factors that both runs have."""
-    shared = [name for name in names if name in set(full_names)]
-    a = scores[:, pd.Index(names).get_indexer(shared)]
-    b = full_scores[:, pd.Index(full_names).get_indexer(shared)]
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of ``score_correlation`` for the factors that both runs have."""
+    shared = np.isin(names, full_names)
+    a, b = scores[:, shared], full_scores[:, pd.Index(full_names).get_indexer(names[shared])]
     off = (np.ptp(a, axis=0) == 0) & (np.ptp(b, axis=0) == 0)
-    parts = [
-        rows(
-            "score_correlation",
-            np.where(off, np.nan, correlation(a[part], b[part])),
-            factor=shared,
-            split=split,
-            n=part.sum(),
-        )
-        for split, part in (("seen", fitted), ("held_out", ~fitted))
-    ]
-    return pd.concat(parts, ignore_index=True)
+    for split, part in (("seen", fitted), ("held_out", ~fitted)):
+        values = np.where(off, np.nan, correlation(a[part], b[part]))
+        yield rows("score_correlation", values, factor=names[shared], split=split, n=part.sum())

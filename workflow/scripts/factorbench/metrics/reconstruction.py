@@ -34,18 +34,13 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
 
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`, all about the whole run
+    DataFrame, all about the whole run
         ``explained_variance``: 1 - RSS / TSS over all entries, where the reconstruction is offset + scores @ loadings.T
         (+ covariates) and TSS is around the means of the genes; NaN if the method does not reconstruct X. The terms of
         eqs. 3-6: ``residual`` (only if the method reconstructs X) and ``scores_norm``, means over cells of squared L2
         norms; ``group_norm``, the sum over factors of the L2 norms of their loadings; ``l1_outside``, the L1 norm of
         the loadings outside the gene sets in annotated factors; ``l1_sparse``, the L1 norm of the loadings of sparse
         factors. ``n``: cells (genes for the last three).
-
-    Raises
-    ------
-    ContractError
-        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     scores, loadings = np.asarray(factors.obsm["scores"], float), np.asarray(factors.varm["loadings"], float)

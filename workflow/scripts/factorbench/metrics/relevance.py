@@ -25,15 +25,10 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
 
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`
+    DataFrame
         For each factor ``relevance``, the L2 norm of its loadings (0: switched off), and ``rank`` (1: the largest; all
         factors that are switched off share the last rank). The label is the kind of factor: ``kind=annotated``,
         ``kind=sparse`` or ``kind=dense``. ``n``: genes with a loading other than zero.
-
-    Raises
-    ------
-    ContractError
-        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     table = factors.uns["factors"]

@@ -10,10 +10,9 @@ import pandas as pd
 
 from ..contracts.prepared import prepared_record
 from ..registry import MetricSpec, Param
-from ..statistics import wilson
 from . import _logistic
 from ._questions import contrast_question, correct, questions, scores_of, standardised
-from ._rows import check_same, no_rows, rows
+from ._rows import check_same, no_rows, rows, share_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -38,21 +37,12 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
     """Fit a univariate logistic regression for every factor and every question about the cells.
 
     The questions are those of `_questions.questions`: the contrast, and each class of every other label. A regression
-    is scikit-learn's ``make_pipeline(StandardScaler(), LogisticRegression())`` on the score of one factor.
-
-    Parameters
-    ----------
-    data
-        Prepared data (`contracts.prepared.check_prepared`).
-    factors
-        Factors of a run on the same cells (`contracts.factors.check_factors`). A factor that is switched off has no
-        loadings, so its score counts as constant.
-    params
-        ``folds`` and ``seed`` of the cross-validation.
+    is scikit-learn's ``make_pipeline(StandardScaler(), LogisticRegression())`` on the score of one factor. The score of
+    a factor that is switched off counts as constant.
 
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`
+    DataFrame
         For each factor and class: ``accuracy`` with Wilson's interval, ``auroc`` of the score (below 0.5: the score is
         lower in the class) with DeLong's interval, and ``coefficient`` per standard deviation of the score. For each
         class: ``baseline``, the accuracy of always guessing the larger side. Intervals are of 95 % and treat cells as
@@ -64,18 +54,10 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
         - ``donor``, for the contrast only, if the data have at least two donors: the cells of each donor are predicted
           by a fit to all other donors. ``lower`` and ``upper`` are no interval, but the accuracies of the worst and the
           best donor. Cells without a donor are left out. NaN if all cells of a class are of one donor.
-
-    Raises
-    ------
-    ContractError
-        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     scores, names = scores_of(factors), factors.uns["factors"]["name"].to_numpy(str)
-    tables = [
-        _separate(scores[cells], names, classes, y, params["folds"], params["seed"])
-        for cells, classes, y in questions(data)
-    ]
+    tables = [_separate(scores[cells], names, classes, y, **params) for cells, classes, y in questions(data)]
     return pd.concat([no_rows(), *tables, _leave_donors_out(data, scores, names)], ignore_index=True)
 
 
@@ -94,13 +76,14 @@ def _separate(
         if fold is not None:
             cv[k] = _correct_by_group(x, y, fold, regressions).sum(axis=0) / n
     cv[:, np.minimum(inside, n - inside) < folds] = np.nan
-    at = {"factor": np.repeat(names, len(classes)), "label": np.tile(classes, len(names)), "n": n}
-    parts = [rows("baseline", np.maximum(inside, n - inside) / n, label=classes, n=n)]
-    for split, share in (("train", train.ravel()), ("cv", cv.ravel())):
-        low, high = wilson(share, n)
-        parts.append(rows("accuracy", share, split=split, lower=low, upper=high, **at))
-    parts.append(rows("auroc", area.ravel(), lower=lower.ravel(), upper=upper.ravel(), **at))
-    parts.append(rows("coefficient", coefficient.ravel(), split="train", **at))
+    at = {"factor": names[:, None], "label": classes, "n": n}
+    parts = [
+        rows("baseline", np.maximum(inside, n - inside) / n, label=classes, n=n),
+        share_rows("accuracy", train, split="train", **at),
+        share_rows("accuracy", cv, split="cv", **at),
+        rows("auroc", area, lower=lower, upper=upper, **at),
+        rows("coefficient", coefficient, split="train", **at),
+    ]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -32,17 +32,12 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
 
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`
+    DataFrame
         ``active_factors`` and ``active_share`` (``n``: all factors). ``off_mask_zeros``: share of the entries outside
         the gene sets that are exactly zero, in active annotated factors; ``off_mask_zeros_all``: the same in all
         annotated factors (``n``: entries; NaN if there are none). For each annotated factor, ``genes_added``: genes
         outside the set with a loading other than zero; ``genes_dropped``: genes of the set with a loading of zero (all
         genes if the factor is switched off) (``n``: genes in the set).
-
-    Raises
-    ------
-    ContractError
-        If data and factors are not of the same cells and genes.
     """
     check_same(data, factors)
     table = factors.uns["factors"]

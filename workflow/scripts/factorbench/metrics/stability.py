@@ -36,18 +36,9 @@ TOP = 10
 def score(data: AnnData, factors: list[AnnData], params: dict[str, Any]) -> pd.DataFrame:
     """Compare the annotated factors of every pair of seeds.
 
-    Parameters
-    ----------
-    data
-        Prepared data (`contracts.prepared.check_prepared`).
-    factors
-        Factors of each seed on these data (`contracts.factors.check_factors`), of one method, with the same gene sets.
-    params
-        None.
-
     Returns
     -------
-    DataFrame with `contracts.scores.METRIC_COLUMNS`; empty for fewer than two seeds or without annotated factors
+    DataFrame; empty for fewer than two seeds or without annotated factors
         For each annotated factor, as means over pairs of seeds (``n``: pairs): ``score_agreement``, the absolute
         Pearson correlation of its scores, and ``loading_agreement``, the cosine of its loadings. A pair counts as 0 if
         one seed switched the factor off, and is left out if both did (NaN if no pair is left). ``on_share``: share of
@@ -55,11 +46,6 @@ def score(data: AnnData, factors: list[AnnData], params: dict[str, Any]) -> pd.D
         ``active_agreement``, the Jaccard index of the sets of factors that are on; ``rank_agreement``, the Spearman
         correlation of relevance; ``top_agreement``, the shared part of the ten most relevant factors (or of as many as
         are on in both). Pairs for which one of these is not defined are left out of its mean.
-
-    Raises
-    ------
-    ContractError
-        If data and factors are not of the same cells and genes.
     """
     for run in factors:
         check_same(data, run)
