@@ -78,6 +78,7 @@ def test_a_spec_is_complete(kind, name):
 def test_planning_imports_nothing_heavy(kind):
     text = "import sys; from factorbench import registry; from factorbench.config import plan, resolve\n"
     text += f"assert [registry.load({kind!r}, name) for name in registry.names({kind!r})]\n"
+    text += "[registry.method_params(name, {}, '') for name in registry.names('method')]\n" * (kind == "method")
     text += f"print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", text], cwd=ROOT / "workflow/scripts", capture_output=True, text=True, check=True

@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import subprocess
-import sys
 import time
 
 import anndata
@@ -26,7 +24,6 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from tests.planted import ROOT
 from tests.unit.ae_data import BudgetOfChecks, planted
 
 QUICK = {"hidden": [16], "epochs": 3, "min_updates": 0, "batch_size": 62}
@@ -57,21 +54,16 @@ def correlation(a, b):
 # ------------------------------------------------------------------------------------------------------- planted truth
 
 
-def test_planted_programmes_are_recovered(data, thorough):
-    norms = np.linalg.norm(thorough.loadings(), axis=0)
-    n_on = data.obsm["truth"].shape[1]
+def test_planted_programmes_are_recovered_and_the_other_factors_switched_off(data, thorough):
+    table, truth, W = thorough.factors, data.obsm["truth"], thorough.loadings().to_numpy()
+    n_on = truth.shape[1]
+    norms = np.linalg.norm(W, axis=0)
     assert norms[:n_on].min() > norms[n_on:].max()
-    scores = thorough.transform(data)
-    for k in range(n_on):
-        assert correlation(scores[:, k], data.obsm["truth"][:, k]) > 0.8
-
-
-def test_factors_without_a_programme_are_switched_off_exactly(data, thorough):
-    table, n_on = thorough.factors, data.obsm["truth"].shape[1]
+    assert min(correlation(*columns) for columns in zip(thorough.transform(data).T, truth.T, strict=False)) > 0.8
     assert list(table["name"]) == list(data.uns["gene_sets"])
     assert table["active"][:n_on].all()
     assert table["active"].sum() <= n_on + 2
-    assert not thorough.loadings().to_numpy()[:, ~table["active"]].any()
+    assert not W[:, ~table["active"]].any()
 
 
 def test_loadings_outside_the_mask_are_exactly_zero(data, thorough):
@@ -297,9 +289,9 @@ def edit(path, **changes):
         ("model.safetensors", lambda p: p.unlink(), "not found"),
         ("model.json", truncate, "truncated or damaged"),
         ("model.json", lambda p: p.unlink(), "not found"),
-        ("model.json", lambda p: p.write_text("[1]"), "not a saved autoencoder"),
-        ("model.json", lambda p: edit(p, format="other"), "not a saved autoencoder"),
-        ("model.json", lambda p: edit(p, version=1), "format version 1, .* reads 2; fit again"),
+        ("model.json", lambda p: p.write_text("[1]"), "no autoencoder saved by this version"),
+        ("model.json", lambda p: edit(p, format="other"), "no autoencoder saved by this version"),
+        ("model.json", lambda p: edit(p, version=1), "no autoencoder saved by this version"),
         ("model.json", lambda p: edit(p, genes=["G0000"]), "from two models"),
     ],
 )
@@ -376,15 +368,7 @@ def test_plain_proximal_sgd_learns(data):
 
 @pytest.mark.parametrize(
     ("n_cells", "size", "expected"),
-    [
-        (9, 4, [3, 3, 3]),
-        (8, 4, [4, 4]),
-        (10, 4, [4, 3, 3]),
-        (3, 2, [3]),
-        (2, 9, [2]),
-        (5, 2, [3, 2]),
-        (13, 4, [4, 3, 3, 3]),
-    ],
+    [(9, 4, [3, 3, 3]), (8, 4, [4, 4]), (3, 2, [3]), (2, 9, [2]), (13, 4, [4, 3, 3, 3])],
 )
 def test_no_batch_is_a_single_cell(n_cells, size, expected):
     assert batch_sizes(n_cells, size) == expected
@@ -492,52 +476,37 @@ def test_any_batch_size_trains(data, n_cells, batch_size):
 # ------------------------------------------------------------------------------------------------------------ mistakes
 
 
-def broken(data, **changes):
-    other = data.copy()
-    for key, value in changes.items():
-        if key == "X":
-            other.X[3, 5] = value
-        elif key == "mask":
-            other.varm["mask"] = value
-        else:
-            other.uns[key] = value
-    return other
+def change_X(data, value):
+    data.X[3, 5] = value
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: broken(d, X=np.nan), "NaN or infinite .*cell number 3"),
-        (lambda d: broken(d, X=np.inf), "NaN or infinite"),
-        (lambda d: d[:1], "the data have 1 cell; training needs two"),
-        (lambda d: d[:, :0], "no genes"),
-        (lambda d: broken(d, gene_sets=["A"]), "1 names.*12 columns"),
-        (lambda d: broken(d, gene_sets=["A"] * 12), "two factors would be called 'A'"),
-        (lambda d: broken(d, mask=np.full((180, 12), 7)), "true and false"),
-        (lambda d: broken(d, mask=np.zeros((180, 0)), gene_sets=[]), "no factors"),
+        (lambda d: change_X(d, np.nan), "NaN or infinite .*cell number 3"),
+        (lambda d: change_X(d, np.inf), "NaN or infinite"),
+        (lambda d: d.uns.update(gene_sets=["A"]), "1 names.*12 columns"),
+        (lambda d: d.uns.update(gene_sets=["A"] * 12), "two factors would be called 'A'"),
+        (lambda d: d.varm.update(mask=np.full((180, 12), 7)), "true and false"),
+        (lambda d: d.varm.pop("mask"), r"varm\['mask'\] and uns\['gene_sets'\]"),
     ],
 )
-def test_data_that_cannot_be_fitted_are_refused(data, change, message):
-    with pytest.raises(UserError, match=message) as error:
-        InterpretableAutoencoder(**QUICK).fit(change(data))
-    assert "\n" not in str(error.value)
-
-
-def test_missing_gene_sets_and_new_cells_that_are_not_finite_are_refused(data, quick):
-    with pytest.raises(UserError, match=r"varm\['sets'\] and uns\['gene_sets'\]"):
-        InterpretableAutoencoder(**QUICK).fit(data, mask="sets")
-    with pytest.raises(UserError, match="NaN or infinite"):
-        quick.transform(broken(data, X=np.nan))
+def test_data_that_cannot_be_fitted_are_refused(data, quick, change, message):
+    broken = data.copy()
+    change(broken)
+    with pytest.raises(UserError, match=message):
+        InterpretableAutoencoder(**QUICK).fit(broken)
+    if "NaN" in message:
+        with pytest.raises(UserError, match=message):
+            quick.transform(broken)
 
 
 def test_a_model_that_is_not_fitted_is_refused():
     ae = InterpretableAutoencoder()
     for use in (ae.loadings, lambda: ae.transform(planted(n_cells=70)), lambda: ae.factors, lambda: ae.save("x")):
-        with pytest.raises(UserError, match="not fitted yet"):
+        with pytest.raises(UserError, match="fit or load"):
             use()
     assert not hasattr(ae, "network")
-    with pytest.raises(AttributeError, match="no attribute 'loading'"):
-        ae.loading  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -621,14 +590,6 @@ def test_methods_return_valid_factors(data, tmp_path, method):
     np.testing.assert_allclose(fitted, factors.model.reconstruct(data), atol=1e-4)
 
 
-@METHODS
-def test_methods_refuse_a_single_cell_before_training(method):
-    params = registry.method_params(method.SPEC.name, {}, "here")
-    method.check(2, 100, 10, params)
-    with pytest.raises(UserError, match="needs two"):
-        method.check(1, 100, 10, params)
-
-
 def test_scores_that_are_not_finite_count_as_divergence(data, monkeypatch):
     monkeypatch.setattr(InterpretableAutoencoder, "transform", lambda self, data: np.full((data.n_obs, 12), np.inf))
     factors = interpretable_ae.fit(data, QUICK, 0, "cpu", Budget())
@@ -642,17 +603,10 @@ def test_random_mask_keeps_sizes_and_overlaps_and_explains_less(data, thorough):
     assert not np.array_equal(permuted, mask)
     assert random_mask.SPEC.control
     assert random_mask.SPEC.params == interpretable_ae.SPEC.params
+    assert random_mask.check is interpretable_ae.check
 
     def match(scores):
         """Mean over four factors of the correlation with the most similar programme."""
         return np.mean([max(correlation(scores[:, k], truth) for truth in data.obsm["truth"].T) for k in range(4)])
 
     assert match(factors.scores) < match(thorough.transform(data)) - 0.2
-
-
-def test_planning_imports_no_torch():
-    code = (
-        "import sys; from factorbench import registry; from factorbench.methods import random_mask;"
-        "random_mask.check(100, 9, 2, registry.method_params('random_mask', {}, '')); assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT / "workflow/scripts")})

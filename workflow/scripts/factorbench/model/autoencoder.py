@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class NotFittedError(UserError, AttributeError):
-    """A model was used that has not been fitted."""
+    """A result was read that a model has only once it is fitted."""
 
 
 class InterpretableAutoencoder:
@@ -61,11 +60,6 @@ class InterpretableAutoencoder:
     outcome
         How training ended (`training.Outcome`).
 
-    Raises
-    ------
-    UserError
-        If a parameter is unknown or out of range, or the machine does not have the device.
-
     References
     ----------
     Rybakov, Lotfollahi, Theis, Wolf (2020): Learning interpretable latent autoencoder representations with annotations
@@ -90,10 +84,7 @@ class InterpretableAutoencoder:
         return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
 
     def __getattr__(self, name: str) -> Any:
-        # Python also calls this for a property whose code raised AttributeError.
-        if name in ("network", "genes", "means", "names", "mask", "outcome", "coding", "offset", "factors", "history"):
-            raise NotFittedError("this autoencoder is not fitted yet; call fit or load first")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise NotFittedError(f"an autoencoder has no attribute {name!r}, or only after fit or load")
 
     # --------------------------------------------------------------------------------------------------------- fitting
 
@@ -125,8 +116,7 @@ class InterpretableAutoencoder:
         Raises
         ------
         UserError
-            If the data cannot be fitted: too few cells, values that are not finite, no or inconsistent gene sets,
-            unknown covariates.
+            If the data cannot be fitted.
         """
         names, sets = gene_sets(adata, mask, names)
         check_size(adata.n_obs, adata.n_vars, len(names), self.params)
@@ -146,21 +136,17 @@ class InterpretableAutoencoder:
     def _cells(self, adata: AnnData) -> Cells:
         """Return the cells to train on, dense if that takes little memory, and set ``means``."""
         X, covariates = adata.X, self._covariates(adata, slice(None))
-        is_sparse = sparse.issparse(X)
-        if isinstance(X, np.ndarray) or (is_sparse and 4 * adata.n_obs * adata.n_vars <= self._dense_limit()):
+        limit = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else DENSE_LIMIT
+        if isinstance(X, np.ndarray) or (sparse.issparse(X) and 4 * adata.n_obs * adata.n_vars <= limit):
             expression = dense_matrix(X)
             self.means = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
             expression -= self.offset
             return DenseCells(torch.from_numpy(expression).to(self.device), covariates)
-        X = X.tocsr() if is_sparse else X
+        X = X.tocsr() if sparse.issparse(X) else X
         if getattr(X, "format", "") != "csr":
             raise UserError("X on disk is not a CSR matrix, so cells cannot be read in blocks; write it as CSR")
         self.means = mean_expression(X)
         return SparseCells(X, self.offset, covariates, self.device)
-
-    def _dense_limit(self) -> int:
-        """Return how many bytes the expression of all cells may take as one dense tensor on the device."""
-        return torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else DENSE_LIMIT
 
     def build(self) -> None:
         """Make the untrained network for this model's genes, gene sets, factors and covariates."""
@@ -217,8 +203,7 @@ class InterpretableAutoencoder:
 
         Returns
         -------
-        ndarray
-            float32, shape (n_cells, n_factors).
+        ndarray, shape (n_cells, n_factors)
 
         Raises
         ------
@@ -280,13 +265,7 @@ class InterpretableAutoencoder:
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> Self:
-        """Read a model that `save` wrote.
-
-        Raises
-        ------
-        UserError
-            If the files are missing, truncated, of another format, or from two models.
-        """
+        """Read a model that `save` wrote; raise `UserError` if the files are no model, or from two models."""
         record, tensors = files.read_model(folder)
         model = cls(seed=record["seed"], device=device, **record["params"])
         model.genes = pd.Index(record["genes"])
@@ -309,13 +288,7 @@ class InterpretableAutoencoder:
 
 
 def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], np.ndarray]:
-    """Return the names of the gene sets and the annotation matrix I, bool, shape (n_genes, n_sets).
-
-    Raises
-    ------
-    UserError
-        If they are missing, or do not fit each other or the data.
-    """
+    """Return the names of the gene sets and the annotation matrix I, bool, shape (n_genes, n_sets)."""
     if mask is None:
         return [], np.zeros((adata.n_vars, 0), bool)
     if mask not in adata.varm or names not in adata.uns:
@@ -332,16 +305,13 @@ def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], 
 
 def factor_names(sets: list[str], params: dict[str, Any]) -> list[str]:
     """Return the names of all factors: those of the gene sets, then sparse_1, sparse_2, ..., dense_1, dense_2, ..."""
-    names = [*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(params[f"n_{kind}"]))]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise UserError(f"two factors would be called {repeated[0]!r}; rename the gene set")
-    return names
+    names = pd.Index([*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(params[f"n_{kind}"]))])
+    if not names.is_unique:
+        raise UserError(f"two factors would be called {names[names.duplicated()][0]!r}; rename the gene set")
+    return list(names)
 
 
 def _device(name: str) -> torch.device:
-    if name not in ("cpu", "cuda"):
-        raise UserError(f"device: {name!r} should be cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: this machine has no CUDA device; use cpu")
+    if name != "cpu" and not (name == "cuda" and torch.cuda.is_available()):
+        raise UserError(f"device: {name!r} should be cpu or cuda, and cuda needs a graphics processor of NVIDIA")
     return torch.device(name)

@@ -36,15 +36,7 @@ def batch_sizes(n_cells: int, size: int) -> list[int]:
 
 
 class DenseCells:
-    """Cells as one dense tensor on the device.
-
-    Parameters
-    ----------
-    expression
-        Centred, shape (n_cells, n_genes).
-    covariates
-        Shape (n_cells, n_covariates), or ``None``.
-    """
+    """Cells as one dense tensor on the device: centred expression, and covariates or ``None``."""
 
     def __init__(self, expression: Tensor, covariates: Tensor | None = None):
         self.expression, self.covariates = expression, covariates
@@ -123,13 +115,7 @@ Cells = DenseCells | SparseCells
 
 
 def dense_matrix(X: np.ndarray | sparse.spmatrix, first: int = 0) -> np.ndarray:
-    """Return a dense float32 copy of ``X``, shape (n_cells, n_genes); its first row is cell ``first`` of the data.
-
-    Raises
-    ------
-    UserError
-        If a value is NaN or infinite (as float32).
-    """
+    """Return a dense float32 copy of ``X``, whose first row is cell ``first``; raise unless all values are finite."""
     dense = X.toarray().astype(np.float32, copy=False) if sparse.issparse(X) else np.array(X, np.float32)
     finite = np.isfinite(dense).all(axis=1)
     if not finite.all():
@@ -139,13 +125,7 @@ def dense_matrix(X: np.ndarray | sparse.spmatrix, first: int = 0) -> np.ndarray:
 
 
 def mean_expression(X: Any) -> np.ndarray:
-    """Return the mean of every gene, float32, shape (n_genes,), of a sparse matrix in memory or on disk.
-
-    Raises
-    ------
-    UserError
-        If a value is NaN or infinite.
-    """
+    """Return the mean of every gene, float32, of a sparse matrix in memory or on disk; all values must be finite."""
     total = np.zeros(X.shape[1])
     for rows in row_blocks(X.shape[0]):
         block = X[rows]
@@ -158,14 +138,10 @@ def mean_expression(X: Any) -> np.ndarray:
 def align_genes(genes: pd.Index, wanted: pd.Index, min_share: float) -> np.ndarray:
     """Return the positions in ``genes`` of the genes that the model was fitted on (``wanted``), -1 where missing.
 
-    Raises
-    ------
-    UserError
-        If ``genes`` are not unique, or contain less than ``min_share`` of ``wanted``.
+    Raise `UserError` if ``genes`` are not unique, or contain less than ``min_share`` of ``wanted``.
     """
     if not genes.is_unique:
-        repeated = list(genes[genes.duplicated()].unique()[:3])
-        raise UserError(f"names of genes are not unique ({', '.join(map(str, repeated))}); make them so")
+        raise UserError(f"names of genes are not unique ({genes[genes.duplicated()][0]}); make them so")
     position = genes.get_indexer(wanted)
     n_matched = int((position >= 0).sum())
     if n_matched < min_share * len(wanted):
@@ -181,25 +157,18 @@ def align_genes(genes: pd.Index, wanted: pd.Index, min_share: float) -> np.ndarr
 def chunks(
     X: np.ndarray | sparse.spmatrix, position: np.ndarray, fill: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of cells and their dense expression, genes in the order of the model.
+    """Yield slices of cells and their dense expression, genes in the order of the model (``position``: `align_genes`).
 
-    Parameters
-    ----------
-    X
-        Shape (n_cells, any number of genes).
-    position
-        `align_genes`, shape (n_genes,).
-    fill
-        Values of missing genes, shape (n_genes,).
+    Missing genes get the values ``fill``, float32, shape (n_genes,).
     """
     if sparse.issparse(X):
         X = X.tocsr()
     present = position >= 0
-    in_order = len(position) == X.shape[1] and np.array_equal(position, np.arange(X.shape[1]))
+    in_order = np.array_equal(position, np.arange(X.shape[1]))
     for rows in row_blocks(X.shape[0]):
         if in_order:
             yield rows, dense_matrix(X[rows], rows.start)
         else:
-            block = np.repeat(fill[None].astype(np.float32), rows.stop - rows.start, axis=0)
+            block = np.tile(fill, (rows.stop - rows.start, 1))
             block[:, present] = dense_matrix(X[rows][:, position[present]], rows.start)
             yield rows, block

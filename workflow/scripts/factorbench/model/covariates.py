@@ -19,16 +19,16 @@ def learn_covariates(obs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]
         For categories ``name`` and ``levels`` (those that occur, as text, sorted); for numbers ``name``, ``mean`` and
         ``scale`` (standard deviation; 1 for a constant).
     """
-    return [_learn(_column(obs, name), name) for name in names]
+    return [{"name": name, **_learn(_column(obs, name))} for name in names]
 
 
-def _learn(column: pd.Series, name: str) -> dict[str, Any]:
-    if _is_number(column):
-        mean, scale = float(column.mean()), float(column.std(ddof=0)) or 1.0
-        if not np.isfinite([mean, scale]).all():
-            raise UserError(f"obs[{name!r}]: its numbers are too large to be standardised; give them in another unit")
-        return {"name": name, "mean": mean, "scale": scale}
-    return {"name": name, "levels": sorted(column.astype(str).unique())}
+def _learn(column: pd.Series) -> dict[str, Any]:
+    if not _is_number(column):
+        return {"levels": sorted(column.astype(str).unique())}
+    mean, scale = float(column.mean()), float(column.std(ddof=0)) or 1.0
+    if not np.isfinite([mean, scale]).all():
+        raise UserError(f"obs[{column.name!r}]: its numbers are too large to standardise; give them in another unit")
+    return {"mean": mean, "scale": scale}
 
 
 def encode_covariates(obs: pd.DataFrame, coding: list[dict[str, Any]]) -> np.ndarray:
@@ -40,36 +40,28 @@ def encode_covariates(obs: pd.DataFrame, coding: list[dict[str, Any]]) -> np.nda
         If a column is missing, has missing values, is not a number where the coding has a number, or has a category
         that the coding does not have.
     """
-    parts = [np.zeros((len(obs), 0), np.float32)]
-    for covariate in coding:
-        column = _column(obs, covariate["name"])
-        parts.append(_one_hot(column, covariate) if "levels" in covariate else _standardised(column, covariate))
+    parts = [np.zeros((len(obs), 0), np.float32), *(_encode(_column(obs, part["name"]), part) for part in coding)]
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def width(coding: list[dict[str, Any]]) -> int:
     """Return n_covariates, the number of columns that `encode_covariates` makes."""
-    return sum(len(covariate["levels"]) if "levels" in covariate else 1 for covariate in coding)
+    return sum(len(covariate.get("levels", [0])) for covariate in coding)
 
 
-def _one_hot(column: pd.Series, covariate: dict[str, Any]) -> np.ndarray:
-    codes = pd.Index(covariate["levels"]).get_indexer(column.astype(str))
-    if (codes < 0).any():
-        unknown = sorted(set(column.astype(str)[codes < 0]))
+def _encode(column: pd.Series, covariate: dict[str, Any]) -> np.ndarray:
+    if "levels" not in covariate:
+        if not _is_number(column):
+            raise UserError(f"obs[{column.name!r}]: the model was fitted on numbers, not {column.dtype}; convert it")
+        return (column.to_numpy(np.float64)[:, None] - covariate["mean"]) / covariate["scale"]
+    levels, text = covariate["levels"], column.astype(str)
+    unknown = sorted(set(text) - set(levels))
+    if unknown:
         raise UserError(
-            f"obs[{covariate['name']!r}]: the model was not fitted on {', '.join(unknown[:5])} "
-            f"(it knows {', '.join(covariate['levels'][:10])}); leave these cells out or fit again with them"
+            f"obs[{column.name!r}]: the model was not fitted on {', '.join(unknown[:5])} "
+            f"(it knows {', '.join(levels[:10])}); leave these cells out or fit again with them"
         )
-    return np.eye(len(covariate["levels"]), dtype=np.float32)[codes]
-
-
-def _standardised(column: pd.Series, covariate: dict[str, Any]) -> np.ndarray:
-    if not _is_number(column):
-        raise UserError(
-            f"obs[{covariate['name']!r}]: the model was fitted on numbers, but this column is {column.dtype}; "
-            f"convert it to numbers"
-        )
-    return (column.to_numpy(np.float64)[:, None] - covariate["mean"]) / covariate["scale"]
+    return text.to_numpy(object)[:, None] == np.array(levels, object)
 
 
 def _column(obs: pd.DataFrame, name: str) -> pd.Series:
@@ -78,10 +70,7 @@ def _column(obs: pd.DataFrame, name: str) -> pd.Series:
     column = obs[name]
     missing = column.isna() | (np.isinf(column.to_numpy(np.float64)) if _is_number(column) else False)
     if missing.any():
-        raise UserError(
-            f"obs[{name!r}]: {int(missing.sum())} cells have no (finite) value; "
-            f"a covariate must be known for every cell"
-        )
+        raise UserError(f"obs[{name!r}]: {missing.sum()} cells have no (finite) value; every cell must have one")
     return column
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..contracts.errors import UserError
 from ..contracts.files import atomic, read_json, write_json
 
 TENSORS, RECORD = "model.safetensors", "model.json"
-FORMAT, VERSION = "factorbench interpretable autoencoder", 2
+FORMAT = {"format": "factorbench interpretable autoencoder", "version": 2}
 
 
 def write_model(folder: str | Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -22,27 +21,19 @@ def write_model(folder: str | Path, record: dict[str, Any], tensors: dict[str, T
     folder = Path(folder)
     with atomic(folder / TENSORS) as part:
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part)
-    write_json(folder / RECORD, {"format": FORMAT, "version": VERSION, **record})
+    write_json(folder / RECORD, FORMAT | record)
 
 
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what `write_model` wrote.
-
-    Raises
-    ------
-    UserError
-        If a file is missing, truncated or of another format or version.
-    """
+    """Read what `write_model` wrote; raise `UserError` if a file is missing, damaged or of another format."""
     path = Path(folder) / RECORD
     try:
         record = read_json(path)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise UserError(f"{path}: this is not a saved autoencoder")
-        if record["version"] != VERSION:
-            raise UserError(f"{path}: format version {record['version']}, but this program reads {VERSION}; fit again")
+        if not isinstance(record, dict) or not record.items() >= FORMAT.items():
+            raise UserError(f"{path}: no autoencoder saved by this version (format {FORMAT['version']}); fit again")
         path = Path(folder) / TENSORS
         return record, load_file(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; a saved model is a folder with {RECORD} and {TENSORS}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:  # ValueError: no json, or no text
         raise UserError(f"{path}: truncated or damaged ({error}); save the model again") from error

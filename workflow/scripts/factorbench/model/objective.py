@@ -18,17 +18,8 @@ if TYPE_CHECKING:
 def smooth_terms(expression: Tensor, fitted: Tensor, scores: Tensor, lambda0: float) -> Tensor:
     """Return the two terms of F, the differentiable part of eq. 3, as means over the given cells.
 
-    Parameters
-    ----------
-    expression, fitted
-        Centred expression Y, and the model's f(Y) W' (+ covariates), shape (n_cells, n_genes).
-    scores
-        f(Y), shape (n_cells, n_factors).
-
-    Returns
-    -------
-    Tensor
-        Squared error of the reconstruction, and lambda0 times the squared norm of the scores, shape (2,).
+    These are the squared error of ``fitted``, f(Y) W' (+ covariates), with respect to ``expression``, Y (both centred,
+    shape (n_cells, n_genes)), and lambda0 times the squared norm of the scores f(Y), shape (n_cells, n_factors).
     """
     return torch.stack([mse_loss(fitted, expression, reduction="sum"), lambda0 * scores.square().sum()]) / len(scores)
 
@@ -37,30 +28,14 @@ def gram_terms(target: Tensor, scores: Tensor, loadings: Tensor, lambda0: float)
     """Return `smooth_terms` for fitted = scores @ loadings.T, without computing that product.
 
     |Y - Z W'|^2 = |Y|^2 - 2 <Y W, Z> + <Z W'W, Z> needs one matrix product over all cells and genes instead of two,
-    and no further one for the gradient with respect to Z.
-
-    Parameters
-    ----------
-    target
-        Y, or Y minus what covariates explain, shape (n_cells, n_genes).
-    scores
-        Z = f(Y), shape (n_cells, n_factors).
-    loadings
-        W, shape (n_genes, n_factors).
+    and no further one for the gradient with respect to Z. ``target`` is Y minus what covariates explain.
     """
     squared = target.square().sum() + (scores * (scores @ (loadings.T @ loadings) - 2 * (target @ loadings))).sum()
     return torch.stack([squared, lambda0 * scores.square().sum()]) / len(scores)
 
 
 def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float) -> dict[str, float]:
-    """Return the terms of eq. 3, multiplied by their lambdas.
-
-    Parameters
-    ----------
-    smooth
-        `smooth_terms`, shape (2,).
-    loadings, weights
-        W, and the lambda of each of its entries in R1 (`prox.l1_weights`), shape (n_genes, n_factors).
+    """Return the terms of eq. 3, multiplied by their lambdas, from `smooth_terms`, W and its `prox.l1_weights`.
 
     Returns
     -------
@@ -87,10 +62,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the terms of eq. 3 (`objective`) over all cells, in evaluation mode.
 
-    Parameters
-    ----------
-    blocks
-        Centred expression and covariates (or ``None``) of consecutive blocks of cells.
+    ``blocks`` are the centred expression and the covariates (or ``None``) of consecutive cells.
     """
     network.eval()
     sums, n_cells = 0, 0

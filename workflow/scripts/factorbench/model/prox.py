@@ -11,20 +11,10 @@ from torch import Tensor
 
 
 def l1_weights(mask: Tensor, n_sparse: int, n_dense: int, lambda1: float, lambda2: float) -> Tensor:
-    """Return the weight of every entry of |W| in R1 (eq. 5).
+    """Return the weight of every entry of abs(W) in R1 (eq. 5), float32, shape (n_genes, n_factors).
 
-    Parameters
-    ----------
-    mask
-        The annotation matrix I, bool, shape (n_genes, n_sets).
-    n_sparse, n_dense
-        Numbers of sparse and dense factors; their columns follow the annotated ones.
-
-    Returns
-    -------
-    Tensor
-        float32, shape (n_genes, n_factors). Annotated factors: lambda1 outside the mask, 0 inside. Sparse factors:
-        lambda2. Dense factors: 0.
+    Annotated factors: lambda1 outside the mask (I, bool, shape (n_genes, n_sets)) and 0 inside; then sparse factors:
+    lambda2; then dense factors: 0.
     """
     n_genes = mask.shape[0]
     sparse = mask.new_full((n_genes, n_sparse), lambda2, dtype=torch.float32)
@@ -63,15 +53,7 @@ def group_soft_threshold(loadings: Tensor, threshold: Tensor | float) -> Tensor:
 def proximal_operator(loadings: Tensor, weights: Tensor, lambda3: float, step: Tensor | float) -> Tensor:
     """Return the proximal operator of step * R (eq. 8): soft-threshold, then group soft-threshold (Yu 2013).
 
-    Parameters
-    ----------
-    loadings
-        V of eq. 8, shape (n_genes, n_factors).
-    weights
-        `l1_weights`, shape (n_genes, n_factors).
-    lambda3
-        Weight of the group lasso.
-    step
-        eta, the learning rate: one number, or one per column, shape (n_factors,), because R is a sum over columns.
+    ``loadings`` is V of eq. 8, shape (n_genes, n_factors), and ``weights`` its `l1_weights`. ``step`` is the learning
+    rate eta: one number, or one per column, shape (n_factors,), because R is a sum over columns.
     """
     return group_soft_threshold(soft_threshold(loadings, step * weights), step * lambda3)

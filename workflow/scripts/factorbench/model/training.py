@@ -31,19 +31,7 @@ RAMP = 0.8
 
 @dataclass
 class Outcome:
-    """How training ended.
-
-    Attributes
-    ----------
-    status, reason
-        As in `contracts.factors.Factors`.
-    epochs
-        Completed epochs.
-    converged
-        Whether early stopping was reached (``None``: training was without early stopping).
-    history
-        One dict per epoch (`train`).
-    """
+    """How training ended, as in `contracts.factors.Factors`, and the number of completed epochs."""
 
     status: str = "ok"
     reason: str = ""
@@ -66,16 +54,7 @@ def n_held(n_updates: int) -> int:
 class Together:
     """Eq. 7 as the authors use it: a gradient step on F for all parameters (Adam or SGD), then the prox of R for W.
 
-    Parameters
-    ----------
-    network
-        It is changed in place.
-    weights
-        `prox.l1_weights`, shape (n_genes, n_factors).
-    params
-        From `params.check_params`.
-    n_updates
-        Number of steps of a full training.
+    ``n_updates`` is the number of steps of a full training. The other parameters are those of `train`.
     """
 
     def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
@@ -84,13 +63,7 @@ class Together:
         self.optimizer = optimizers[params["optimizer"]](network.parameters(), lr=params["learning_rate"], fused=True)
 
     def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
-        """Do one update on one mini-batch.
-
-        Returns
-        -------
-        Tensor
-            The two terms of F on the batch before the step, detached, shape (2,).
-        """
+        """Do one update on one mini-batch; return the two terms of F on it before the step, shape (2,)."""
         scores, fitted = self.network(expression, covariates)
         terms = smooth_terms(expression, fitted, scores, self.params["lambda0"])
         self.optimizer.zero_grad()
@@ -118,8 +91,6 @@ class Alternating:
       seed would give another one.
     - lambda3 grows from 0 to its full value (`RAMP`). Otherwise the group lasso would switch off factors for good
       while their scores mean nothing yet.
-
-    Parameters are those of `Together`.
     """
 
     def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
@@ -202,7 +173,7 @@ def train(
     patience, epochs = params["patience"], n_epochs(len(cells), params)
     n_updates = epochs * len(batch_sizes(len(cells), params["batch_size"]))
     updates = UPDATES[params["optimizer"]](network, weights, params, n_updates)
-    kept, best, stale = _snapshot(network), float("inf"), 0
+    kept, best, stale = _snapshot(network), math.inf, 0
     began = time.perf_counter()
     with bar(epochs, "training", "epoch") as progress:
         for epoch in range(1, epochs + 1):
@@ -210,7 +181,8 @@ def train(
             if watch is not None:
                 watch()
             row = {"epoch": epoch, "seconds": time.perf_counter() - began}
-            row |= objective(smooth, network.loadings, weights, params["lambda3"]) | _sparsity(network, outside)
+            terms = objective(smooth, network.loadings, weights, params["lambda3"]) | _sparsity(network, outside)
+            row |= terms
             outcome.history.append(row)
             if not _finite(row, network):
                 outcome.status = "diverged"
@@ -222,7 +194,7 @@ def train(
                 stale = 0 if row["evaluated"] < best * (1 - params["tolerance"]) else stale + 1
             if not patience or row["evaluated"] < best:
                 kept, best = _snapshot(network), row.get("evaluated", best)
-            progress.set_postfix_str(_line(row), refresh=False)
+            progress.set_postfix(terms, refresh=False)
             progress.update()
             if patience and stale >= patience:
                 outcome.converged, outcome.reason = True, f"the objective was no better for {patience} epochs"
@@ -258,12 +230,9 @@ def _epoch(
 @torch.no_grad()
 def _sparsity(network: Network, outside: Tensor) -> dict[str, float]:
     zero = network.loadings == 0
-    annotated = zero[:, : outside.shape[1]]
-    n_outside = int(outside.sum())
-    return {
-        "n_active": int((~zero.all(dim=0)).sum()),
-        "outside_zero": int((annotated & outside).sum()) / n_outside if n_outside else float("nan"),
-    }
+    zero_outside = zero[:, : outside.shape[1]][outside]
+    share = int(zero_outside.sum()) / len(zero_outside) if len(zero_outside) else math.nan
+    return {"n_active": int((~zero.all(dim=0)).sum()), "outside_zero": share}
 
 
 def _finite(row: dict[str, float], network: Network) -> bool:
@@ -272,11 +241,3 @@ def _finite(row: dict[str, float], network: Network) -> bool:
 
 def _snapshot(network: Network) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def _line(row: dict[str, float]) -> str:
-    return (
-        f"objective {row['objective']:.1f} = fit {row['reconstruction']:.1f} + scores {row['scores']:.1f} + "
-        f"genes {row['genes']:.1f} + factors {row['factors']:.1f}, {row['n_active']} factors on, "
-        f"{row['outside_zero']:.1%} zeros outside the mask"
-    )
