@@ -1,4 +1,4 @@
-"""Check the sha256 of files, and pin it where nobody published one.
+"""Check the sha256 of files, and pin it where none is published.
 
 The known hash of a file is the one in the config, else that in the committed table checksums.tsv, else that in
 resources/checksums.tsv. A file without a known hash is pinned when it is first read: the rule ``read`` adds it to
@@ -22,7 +22,7 @@ from ..contracts.files import atomic, sha256
 from . import archives
 
 COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
-HEADING = "# Files for which nobody published a hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
+HEADING = "# Files without a published hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
 LINE = re.compile(r"([^\t]+)\t([^\t]+)\t([0-9a-f]{64})\t([0-9]+)\t([^\t]*)")
 
 MAGIC = dict.fromkeys((".gz", ".tgz"), (0, b"\x1f\x8b")) | dict.fromkeys((".h5", ".h5ad", ".hdf5"), (0, b"\x89HDF"))

@@ -70,7 +70,7 @@ def runtime_table(
         ``extent`` (`config.plan.extent`), ``cells``, ``genes``, ``factors``, ``seeds`` (runs), ``ok`` (runs that
         finished), ``converged`` (of the runs whose method has a criterion; missing if it has none), ``statuses`` in
         words, ``iterations`` (median), ``seconds`` (median), ``fastest``, ``slowest``, ``minutes`` (of the median),
-        ``bound``: ``exact``, or ``at least`` if the median would be larger had no run been stopped; ``ratio`` of
+        ``bound``: ``exact``, or ``at least`` if the median would be larger if no run had been stopped; ``ratio`` of
         medians to the reference on the same host (missing unless it was run there and its time is exact).
         ``paper_minutes`` and ``paper_ratio`` are the published ones; a dataset made ``from`` another shows those of the
         nearest published one. Runs that diverged or do not apply have no time.
@@ -128,7 +128,7 @@ def published_minutes(
 
 
 def bound(seconds: pd.Series, stopped: pd.Series) -> str:
-    """Return ``exact`` if the median of ``seconds`` would be the same had no run been stopped, else ``at least``."""
+    """Return ``exact`` if the median of ``seconds`` would be the same if no run had been stopped, else ``at least``."""
     if seconds.empty:
         return ""
     return "exact" if seconds.mask(stopped, np.inf).median() == seconds.median() else "at least"

@@ -40,7 +40,7 @@ RC = {
 
 
 def seaborn() -> ModuleType:
-    """Import seaborn for figures that go to files: no window is opened, whatever the user's environment asks for."""
+    """Import seaborn for figures that go to files: no window is opened, even if the user's environment asks for one."""
     os.environ["MPLBACKEND"] = "Agg"  # an unknown backend would end the import
     import seaborn
 
