@@ -66,7 +66,7 @@ MISTAKES = {
     "missing label": (entry(*PLANTED, "labels", "cell_type", to="typ"), ["planted", "labels.cell_type", "typ", "type"]),
     "one class": (
         lambda bench: rewrite(bench, lambda data: data[data.obs["stim"] == "stimulated"].copy()),
-        ["planted", "contrast.negative", "no selected cell"],
+        ["planted", "contrast.negative", "stimulated"],
     ),
     "unknown class": (entry(*PLANTED, "contrast", "positive", to="stim"), ["planted", "contrast", "stimulated"]),
     "NaN": (set_value(np.nan), ["planted", "nan in cell CELL0, gene GENE6"]),

@@ -108,8 +108,8 @@ rule report:
         "../scripts/report.py"
 
 
-# Downloads are not among the inputs, although their hashes are recorded: whoever deletes them should not have to fetch
-# them, and so fit, again. A change of a download changes the data prepared from it.
+# Downloads are not among the inputs, although their hashes are recorded: deleting them should not repeat the fits
+# after another download. A change of a download changes the data prepared from it.
 rule manifest:
     input:
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),

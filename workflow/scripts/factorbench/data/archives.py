@@ -106,7 +106,8 @@ class Text(io.RawIOBase):
         n = self.content.readinto1(buffer)  # if an error follows, the bytes before it are returned first
         self.left -= n
         if self.left < 0:
-            raise UserError(f"{self.path}: unpacks to more than {self.unpacked:g} GiB; raise limits.unpacked if right")
+            remedy = "raise limits.unpacked if that is right"
+            raise UserError(f"{self.path}: unpacks to more than {self.unpacked:g} GiB; {remedy}")
         if b"\0" in bytes(buffer[:n]):
             raise UserError(f"{self.path}: is not text; replace it with a text file")
         return n

@@ -25,7 +25,8 @@ COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
 HEADING = "# Files without a published hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
 LINE = re.compile(r"([^\t]+)\t([^\t]+)\t([0-9a-f]{64})\t([0-9]+)\t([^\t]*)")
 
-MAGIC = dict.fromkeys((".gz", ".tgz"), (0, b"\x1f\x8b")) | dict.fromkeys((".h5", ".h5ad", ".hdf5"), (0, b"\x89HDF"))
+GZIP, HDF5 = (0, b"\x1f\x8b"), (0, b"\x89HDF\r\n\x1a\n")
+MAGIC = {".gz": GZIP, ".tgz": GZIP, ".h5": HDF5, ".h5ad": HDF5, ".hdf5": HDF5}
 MAGIC |= {".zip": (0, b"PK\x03\x04"), ".tar": (257, b"ustar")}
 """Suffix of a name -> offset and bytes by which its format is recognised."""
 

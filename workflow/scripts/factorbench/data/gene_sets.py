@@ -12,7 +12,6 @@ from scipy import sparse
 
 from ..contracts.errors import UserError
 from ..registry import refer
-from .archives import short
 
 GeneSets = dict[str, list[str]]
 """Names of gene sets and their genes, both in the order of the file."""
@@ -34,8 +33,10 @@ def read_gmt(path: str | Path) -> GeneSets:
     try:
         # splitlines() would also break lines at characters that a description may hold (U+2028).
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({short(error)}); give gene sets in GMT format") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not a text file; give gene sets in GMT format") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT format") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

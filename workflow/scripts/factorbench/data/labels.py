@@ -54,17 +54,24 @@ def check_classes(obs: pd.DataFrame, contrast: dict[str, str] | None, where: str
     """Raise a `UserError` unless both classes of the contrast have cells in the subset ``obs``."""
     if contrast is None:
         return
-    positive = obs[contrast["label"]] == contrast["positive"]
-    negative = obs[contrast["label"]] == contrast["negative"] if contrast["negative"] else ~positive
+    label, value, other = contrast.values()
+    positive = obs[label] == value
+    negative = obs[label] == other if other else ~positive
+    words = {"positive": f"no selected cell is {value!r} in {label}"}
+    words["negative"] = f"no selected cell is {other!r} in {label}" if other else f"all selected cells are {value!r}"
     for key, cells in (("positive", positive), ("negative", negative)):
         if not cells.any():
-            raise UserError(f"{where}.{key}: no selected cell is of this class; choose another, or raise n_cells")
+            raise UserError(f"{where}.{key}: {words[key]}; choose another class or label, or raise n_cells")
 
 
 def check_donors(obs: pd.DataFrame, donor: str, where: str) -> None:
     """Raise a `UserError` if the label ``donor`` (empty: there is none) has fewer than two values."""
-    if donor and obs[donor].nunique() < 2:
-        raise UserError(f"{where}: {donor} has fewer than two values in the data; choose another label or leave it out")
+    values = obs[donor].dropna().unique() if donor else []
+    if donor and len(values) < 2:
+        raise UserError(
+            f"{where}: {donor} has fewer than two values in the data ({', '.join(values) or 'none'}); "
+            f"choose another label or leave donor out"
+        )
 
 
 def subset(labels: pd.DataFrame, n_cells: int, seed: int, where: str) -> np.ndarray:
@@ -105,5 +112,8 @@ def hold_out(obs: pd.DataFrame, entry: dict[str, Any], where: str) -> np.ndarray
         held_out = (obs[label] == value).to_numpy()
     n = int(held_out.sum())
     if min(n, len(obs) - n) < 2:
-        raise UserError(f"{where}: holds out {n} of {len(obs)} cells; hold out at least two, and leave at least two")
+        key = "label" if share is None else "share"
+        raise UserError(
+            f"{where}.{key}: holds out {n} of {len(obs)} cells; hold out at least two, and leave at least two"
+        )
     return held_out

@@ -213,7 +213,7 @@ def train(model: Any, max_iterations: int, tolerance: float, budget: Budget) -> 
         del model.update
     if not all(np.isfinite(values).all() for values in (model.getX(), model.getW(), model.getZ())):
         status = "diverged"
-    return status, _reason(status, model.iterationCount, tolerance, history), history
+    return status, _reason(status, model.iterationCount, tolerance, history, budget), history
 
 
 def _state(model: Any) -> dict[str, float]:
@@ -226,9 +226,11 @@ def _state(model: Any) -> dict[str, float]:
     }
 
 
-def _reason(status: str, iterations: int, tolerance: float, history: list[dict[str, float]]) -> str:
+def _reason(status: str, iterations: int, tolerance: float, history: list[dict[str, float]], budget: Budget) -> str:
     """Return why training ended, and how close it was to convergence."""
-    causes = {"ok": "converged", "diverged": "values were not finite", "budget": "the budget was spent"}
+    causes = {"ok": "converged", "diverged": "values were not finite"}
+    if status == "budget":
+        causes["budget"] = f"the budget of {budget.seconds:g} s was spent"
     reason = f"{causes.get(status, 'max_iterations was reached')} after {iterations} iterations"
     if len(history) < 2:
         return reason

@@ -84,7 +84,10 @@ class InterpretableAutoencoder:
         return f"InterpretableAutoencoder({', '.join(f'{k}={v!r}' for k, v in {'seed': self.seed, **changed}.items())})"
 
     def __getattr__(self, name: str) -> Any:
-        raise NotFittedError(f"an autoencoder has no attribute {name!r}, or only after fit or load")
+        # Python also calls this for a property whose code raised AttributeError.
+        if name in ("network", "genes", "means", "names", "mask", "outcome", "coding", "offset", "factors", "history"):
+            raise NotFittedError("this autoencoder is not fitted yet; call fit or load first")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # --------------------------------------------------------------------------------------------------------- fitting
 
@@ -312,6 +315,8 @@ def factor_names(sets: list[str], params: dict[str, Any]) -> list[str]:
 
 
 def _device(name: str) -> torch.device:
-    if name != "cpu" and not (name == "cuda" and torch.cuda.is_available()):
-        raise UserError(f"device: {name!r} should be cpu or cuda, and cuda needs a graphics processor of NVIDIA")
+    if name not in ("cpu", "cuda"):
+        raise UserError(f"device: {name!r} should be cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: this machine has no CUDA device; use cpu")
     return torch.device(name)

@@ -29,8 +29,12 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     path = Path(folder) / RECORD
     try:
         record = read_json(path)
-        if not isinstance(record, dict) or not record.items() >= FORMAT.items():
-            raise UserError(f"{path}: no autoencoder saved by this version (format {FORMAT['version']}); fit again")
+        if not isinstance(record, dict) or record.get("format") != FORMAT["format"]:
+            raise UserError(f"{path}: this is not a saved autoencoder")
+        if record["version"] != FORMAT["version"]:
+            raise UserError(
+                f"{path}: format version {record['version']}, but this program reads {FORMAT['version']}; fit again"
+            )
         path = Path(folder) / TENSORS
         return record, load_file(path)
     except FileNotFoundError as error:

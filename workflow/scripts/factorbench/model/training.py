@@ -31,7 +31,11 @@ RAMP = 0.8
 
 @dataclass
 class Outcome:
-    """How training ended, as in `contracts.factors.Factors`, and the number of completed epochs."""
+    """How training ended: ``status`` and ``reason`` as in `contracts.factors.Factors`, and the completed ``epochs``.
+
+    ``converged`` says whether early stopping was reached (``None``: training was without it). ``history`` has one dict
+    per epoch (`train`).
+    """
 
     status: str = "ok"
     reason: str = ""

@@ -81,14 +81,15 @@ def annotate(
 
 def _read_table(path: Path, options: dict[str, Any]) -> pd.DataFrame:
     """Read the table of cells as text, with the cells' names as index. Empty fields and R's NA are missing values."""
-    columns, cell_name = list(map(str, options["cells_columns"])), options["cell_name"]
+    columns, cell_name = options["cells_columns"], options["cell_name"]
+    if not all(isinstance(column, str) and column for column in columns) or len(set(columns)) < len(columns):
+        raise UserError(f"options.cells_columns: {columns} should be names of columns, each once")
     table = read_columns(path, options["unpacked"], header=None if columns else "infer", na_values=["", "NA"])
     if isinstance(table.index, pd.MultiIndex):
         raise UserError(f"{path}: a line has {table.index.nlevels} fields more than the header; correct the header")
     if columns:
-        if not len(set(columns)) == len(columns) == table.shape[1]:
-            remedy = f"options.cells_columns should name each once, not {', '.join(columns)}"
-            raise UserError(f"{path}: has {table.shape[1]} columns; {remedy}")
+        if len(columns) != table.shape[1]:
+            raise UserError(f"{path}: has {table.shape[1]} columns, options.cells_columns names {len(columns)}")
         table.columns = columns
     if cell_name:
         refer(cell_name, table, f"{path}: options.cell_name")
@@ -144,9 +145,12 @@ def _name_numbers(obs: pd.DataFrame, label: str, rule: Any) -> pd.Series:
     refer(column, obs, f"{at}.column")
     if label in obs:
         raise UserError(f"{at}: the data have a column of this name; choose another")
+    for key, name in rule["values"].items():
+        if not isinstance(name, str | int | float):
+            raise UserError(f"{at}.values.{key}: {name} should be a name")
     values, meaning = as_text(obs[column]), {}
     for number in values.cat.categories:
-        names = {str(name) for key, name in rule["values"].items() if name is not None and _covers(str(key), number)}
+        names = {str(name) for key, name in rule["values"].items() if _covers(str(key), number)}
         if len(names) != 1:
             given = " and ".join(sorted(names)) or "none"
             raise UserError(f"{at}.values: {column} {number} should have one name, it has {given}")

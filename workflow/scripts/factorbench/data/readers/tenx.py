@@ -90,7 +90,7 @@ def _sample(
 ) -> tuple[sparse.csr_matrix, pd.DataFrame, np.ndarray]:
     """Read one sample: counts (n_cells, n_features), features (id, symbol, type; index text) and barcodes."""
     at = f"samples.{sample}"
-    if set(keys) not in FORMS:
+    if not isinstance(keys, dict) or set(keys) not in FORMS:
         raise UserError(f"options.{at}: {keys} should be as in {EXAMPLE}")
     unpacked = options["unpacked"]
     if "h5" in keys:
@@ -98,8 +98,8 @@ def _sample(
     else:
         path = file_of(files, keys["matrix"], f"{at}.matrix")
         barcodes = _read_names(file_of(files, keys["barcodes"], f"{at}.barcodes"), unpacked, ["barcode"])["barcode"]
-        genes = file_of(files, keys.get("genes", options["genes"]), f"{at}.genes")
-        features = _read_names(genes, unpacked, ["id", "symbol"], ["type"])
+        given = (keys["genes"], f"{at}.genes") if "genes" in keys else (options["genes"], "genes")
+        features = _read_names(file_of(files, *given), unpacked, ["id", "symbol"], ["type"])
         counts = _read_market(path, unpacked, (len(features), len(barcodes)))
     features.index = features.index.astype(str)
     return counts, features, np.asarray(barcodes)
