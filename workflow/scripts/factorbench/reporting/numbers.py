@@ -65,10 +65,6 @@ def times_range(lower: float | None, upper: float | None) -> str:
     return times(lower) if times(lower) == times(upper) else f"{times(lower)} to {times(upper)}"
 
 
-def plural(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 UNITS = {"": number, "share": percent, "points": lambda share: f"{points(share)} points", "times": times}
 """How the number of a claim is written, by its unit (`claims.tests.Evidence.unit`)."""
 
