@@ -44,7 +44,7 @@ def compile_pins(source: Path, *more: str) -> list[str]:
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--python-version", "3.11"]
     command += ["--python-platform", "x86_64-manylinux_2_28", "--generate-hashes", "--no-annotate", "--no-header"]
     command += ["--no-emit-index-url", "--no-emit-find-links", *more, str(source)]
-    return entries(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return entries(subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout)
 
 
 def cpu_build_hash(requirement: str) -> str | None:
@@ -55,20 +55,22 @@ def cpu_build_hash(requirement: str) -> str | None:
         (wheel,) = Path(folder).iterdir()
         if "+cpu" not in wheel.name:
             return None
-        out = subprocess.run([*pip, "hash", str(wheel)], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [*pip, "hash", str(wheel)], check=True, capture_output=True, text=True, encoding="utf-8"
+        ).stdout
         return re.search(r"sha256:[0-9a-f]{64}", out).group()
 
 
 def write(name: str, source: str, pins: list[str]) -> None:
     """Write a file of pins with a heading that names the ``.in`` file."""
-    (HERE / name).write_text(HEADER.format(source) + "\n".join(pins) + "\n")
+    (HERE / name).write_text(HEADER.format(source) + "\n".join(pins) + "\n", encoding="utf-8")
 
 
 def conda_yaml() -> str:
     """Return the conda environment. It contains the pins themselves, because Snakemake copies this file alone."""
     pins = []
     for name in ("factorbench.txt", "torch.txt", "torch-cuda.txt"):
-        for entry in entries((HERE / name).read_text()):
+        for entry in entries((HERE / name).read_text(encoding="utf-8")):
             requirement, *hashes = entry.replace("\\\n", " ").split(" --hash=")
             marker = " ; sys_platform == 'linux'" if name == "torch-cuda.txt" else ""
             pins.append(" --hash=".join([requirement.strip() + marker, *(h.strip() for h in hashes)]))
@@ -82,7 +84,7 @@ def lock_all() -> None:
     pins = compile_pins(HERE / "factorbench.in")
     (torch,) = [pin for pin in pins if pin.startswith("torch==")]
     cpu = cpu_build_hash(torch.split()[0])
-    old = (HERE / "torch.txt").read_text() if (HERE / "torch.txt").exists() else ""
+    old = (HERE / "torch.txt").read_text(encoding="utf-8") if (HERE / "torch.txt").exists() else ""
     same_version = torch.split()[0] in old
     known = set(re.findall(r"sha256:[0-9a-f]{64}", torch))
     extra = {cpu} - {None} if cpu else set(re.findall(r"sha256:[0-9a-f]{64}", old)) if same_version else set()
@@ -91,15 +93,17 @@ def lock_all() -> None:
     write("torch-cuda.txt", "factorbench.in", [pin for pin in pins if CUDA.match(pin)])
     write("build.txt", "factorbench.in", [pin for pin in pins if pin.startswith("setuptools==")])
     write("factorbench.txt", "factorbench.in", [p for p in pins if not CUDA.match(p) and not p.startswith("torch==")])
-    (HERE / "factorbench.yaml").write_text(conda_yaml())
+    (HERE / "factorbench.yaml").write_text(conda_yaml(), encoding="utf-8")
 
 
 def lock_more(names: list[str]) -> None:
     """Pin the packages that each of ``names`` needs in addition, at versions that fit the pins of the workflow."""
-    pinned = "".join((HERE / f"{name}.txt").read_text() for name in ("factorbench", "torch", "torch-cuda"))
+    pinned = "".join(
+        (HERE / f"{name}.txt").read_text(encoding="utf-8") for name in ("factorbench", "torch", "torch-cuda")
+    )
     pins = [entry.split()[0] for entry in entries(pinned)]
     workflow = {pin.split("==")[0] for pin in pins}
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as constraints:
         constraints.write("\n".join(pins))
         constraints.flush()
         for name in names:
@@ -109,7 +113,7 @@ def lock_more(names: list[str]) -> None:
 
 def main(names: list[str]) -> None:
     if names == ["--yaml"]:
-        (HERE / "factorbench.yaml").write_text(conda_yaml())
+        (HERE / "factorbench.yaml").write_text(conda_yaml(), encoding="utf-8")
         return
     if not names:
         lock_all()

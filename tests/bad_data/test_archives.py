@@ -49,7 +49,7 @@ def link(kind, target):
 
 def get(archive, member, content=CONTENT):
     """Fetch a file for which a config names this archive as its source."""
-    given = yaml.safe_load((ROOT / "config.yaml").read_text())
+    given = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     given["datasets"]["kang"]["files"]["counts"] = {
         "name": "data.h5ad",
         "sha256": hashlib.sha256(content).hexdigest(),

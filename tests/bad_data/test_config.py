@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.bad_data.outcome import fuzz, refused, tried
 from tests.planted import ROOT
 
-REAL = yaml.safe_load((ROOT / "config.yaml").read_text())
+REAL = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

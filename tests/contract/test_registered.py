@@ -81,7 +81,12 @@ def test_planning_imports_nothing_heavy(kind):
     text += "[registry.method_params(name, {}, '') for name in registry.names('method')]\n" * (kind == "method")
     text += f"print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=ROOT / "workflow/scripts", capture_output=True, text=True, check=True
+        [sys.executable, "-c", text],
+        cwd=ROOT / "workflow/scripts",
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     assert done.stdout.split() == []
 

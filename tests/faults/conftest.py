@@ -62,7 +62,7 @@ class Breakable(Bench):
     def running(self, *arguments: str, to: str = "printed"):
         """Run Snakemake in a process group of its own, like a terminal; kill the group in the end."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        with open(self.folder / to, "w") as printed:
+        with open(self.folder / to, "w", encoding="utf-8") as printed:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -151,7 +151,7 @@ def wait_for(condition, seconds: float = 120.0) -> None:
 
 def halting(bench):
     """A method that can pause, and one that is fast; no figures and no claims."""
-    (bench.folder / "workflow/scripts/factorbench/methods/halting.py").write_text(HALTING)
+    (bench.folder / "workflow/scripts/factorbench/methods/halting.py").write_text(HALTING, encoding="utf-8")
     config = planted_config(bench.folder)
     params = config["methods"]["ae"]["params"] | {"epochs": 20, "min_updates": 0}
     config["methods"] = {"slow": {"use": "halting", "params": params}, "gene_set_mean": {"use": "gene_set_mean"}}

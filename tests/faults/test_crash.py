@@ -87,9 +87,9 @@ def test_temporary_files_of_a_killed_writer_are_removed_by_the_next(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
     assert not path.exists()
     with atomic(path) as part:
-        part.write_text("all of it")
+        part.write_text("all of it", encoding="utf-8")
     assert {*tmp_path.iterdir()} == {path, other}, "temporary files of other files stay"
-    assert path.read_text() == "all of it"
+    assert path.read_text(encoding="utf-8") == "all of it"
 
 
 def test_the_script_between_snakemake_and_the_training_is_killed(undisturbed, bench):
@@ -144,7 +144,7 @@ def test_two_at_once(undisturbed, bench):
     with bench.halted(FACTORS) as process:
         with bench.running(FACTORS, to="second") as second:
             assert second.wait(60) != 0
-        printed = (bench.folder / "second").read_text()
+        printed = (bench.folder / "second").read_text(encoding="utf-8")
         assert "LockException" in printed
         assert "Traceback" not in printed
         bench.snakemake("-n", FACTORS)

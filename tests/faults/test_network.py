@@ -61,8 +61,8 @@ REASONS = {
 
 def change(bench, module, old, new):
     path = bench.folder / "workflow/scripts/factorbench/data" / module
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    assert old in path.read_text(encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def install() -> None:
         raise NoCluster(f"{', '.join(missing)} not found, and no apt-get to install {' '.join(PACKAGES)}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", "-qq", *command], env=quiet, capture_output=True, text=True)
+        done = subprocess.run(["apt-get", "-qq", *command], env=quiet, capture_output=True, text=True, encoding="utf-8")
         if done.returncode != 0:
             last = (done.stderr.strip() or "no reason given").splitlines()[-1]
             raise NoCluster(f"apt-get {command[0]} failed: {last}")
@@ -107,7 +107,7 @@ class Cluster:
     def configure(self) -> None:
         """Write Slurm's configuration. Raise `NoCluster` if another Slurm has one, or such a test runs already."""
         for path in filter(Path.exists, (CONFIG, GPUS)):
-            process = writer(path.read_text())
+            process = writer(path.read_text(encoding="utf-8"))
             if process is None:
                 raise NoCluster(f"{path} exists: this machine has another Slurm; run the tests elsewhere")
             if Path(f"/proc/{process}").exists():
@@ -119,8 +119,8 @@ class Cluster:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 * 9 // 10
         text = TEMPLATE.format(host=socket.gethostname(), folder=self.folder, ports=free_ports(3), memory=memory)
         CONFIG.parent.mkdir(exist_ok=True)
-        CONFIG.write_text(HEADING.format(os.getpid()) + text)
-        GPUS.write_text(HEADING.format(os.getpid()) + "NodeName=node2 Name=gpu File=/dev/null\n")
+        CONFIG.write_text(HEADING.format(os.getpid()) + text, encoding="utf-8")
+        GPUS.write_text(HEADING.format(os.getpid()) + "NodeName=node2 Name=gpu File=/dev/null\n", encoding="utf-8")
         self.configured = True
 
     def start(self) -> None:
@@ -139,7 +139,11 @@ class Cluster:
 
     def last_errors(self) -> str:
         """Return the last errors in the logs of the daemons."""
-        lines = [line for path in self.folder.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
+        lines = [
+            line
+            for path in self.folder.glob("*.log")
+            for line in path.read_text(errors="replace", encoding="utf-8").splitlines()
+        ]
         errors = [line for line in lines if "error" in line or "fatal" in line]
         return "; ".join(errors[-3:]) or "no error in their logs"
 
@@ -166,13 +170,13 @@ class Cluster:
     def jobs(self) -> dict[str, dict[str, str]]:
         """Return the controller's record of each finished job by its id: JobState, TimeLimit, NodeList, EndTime, ..."""
         log = self.folder / "jobs.log"
-        lines = log.read_text().splitlines() if log.exists() else []
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         rows = [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines]
         return {row["JobId"]: row for row in rows}
 
     def submitted(self) -> set[str]:
         """Return the ids of all jobs that were submitted, from the controller's log."""
-        lines = (self.folder / "slurmctld.log").read_text().splitlines()
+        lines = (self.folder / "slurmctld.log").read_text(encoding="utf-8").splitlines()
         words = [word for line in lines if "_slurm_rpc_submit_batch_job" in line for word in line.split()]
         return {word.removeprefix("JobId=") for word in words if word.startswith("JobId=")}
 
@@ -199,7 +203,7 @@ def free_ports(n: int) -> list[int]:
 
 def lines_of(*command: str) -> list[str]:
     """Return the lines that a command of Slurm prints, or none if it fails because no daemon answers."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, encoding="utf-8")
     return done.stdout.split("\n")[:-1] if done.returncode == 0 else []
 
 

@@ -71,12 +71,12 @@ class ClusterBench(Bench):
     def finish(self, process: subprocess.Popen, seconds: float) -> str:
         """Wait for the end of a process and return its output. Its exit status is in ``code``."""
         self.code = process.wait(seconds)
-        return (self.folder / "printed.log").read_text()
+        return (self.folder / "printed.log").read_text(encoding="utf-8")
 
 
 def faulty_bench(folder: Path) -> ClusterBench:
     bench = ClusterBench(folder)
-    (folder / "workflow/scripts/factorbench/methods/faulty.py").write_text(METHOD)
+    (folder / "workflow/scripts/factorbench/methods/faulty.py").write_text(METHOD, encoding="utf-8")
     config = planted_config(folder)
     ae = config["methods"]["ae"]
     ae["params"]["epochs"] = 5
@@ -145,7 +145,7 @@ def running_job(bench: ClusterBench, method: str) -> str | None:
 def bench(tmp_path_factory, cluster, reference):
     bench = faulty_bench(tmp_path_factory.mktemp("cluster"))
     for name, fault in FAULTS.items():
-        (bench.folder / "faults" / name).write_text(fault)
+        (bench.folder / "faults" / name).write_text(fault, encoding="utf-8")
     return bench
 
 

@@ -28,7 +28,7 @@ def test_only_root_may_install(monkeypatch):
 def test_without_slurm_the_tests_end_with_an_error():
     environment = {**os.environ, "PATH": "/nowhere", "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     command = [sys.executable, "-m", "pytest", "tests/slurm/test_slurm.py", "-q"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 4
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "error: no Slurm to test with" in line]
     assert "slurmctld" in line
@@ -53,19 +53,19 @@ def config(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["CONFIG", "GPUS"])
 def test_another_slurm_is_left_alone(config, name, first_line, reason):
     path = getattr(cluster, name)
-    path.write_text(first_line + "\nrest\n")
+    path.write_text(first_line + "\nrest\n", encoding="utf-8")
     with pytest.raises(NoCluster, match=reason), Cluster():
         pass
-    assert path.read_text() == first_line + "\nrest\n"
+    assert path.read_text(encoding="utf-8") == first_line + "\nrest\n"
 
 
 def test_the_configuration_of_a_dead_process_is_replaced(config):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    config.write_text(cluster.HEADING.format(dead.pid))
+    config.write_text(cluster.HEADING.format(dead.pid), encoding="utf-8")
     ours = Cluster()
     ours.configure()
-    assert cluster.writer(config.read_text()) == str(os.getpid())
+    assert cluster.writer(config.read_text(encoding="utf-8")) == str(os.getpid())
     ours.stop()
     assert not config.exists()
     assert not ours.folder.exists()

@@ -143,9 +143,9 @@ def test_presets_can_be_planned(preset, tmp_path):
 
 def test_every_line_of_the_profile_is_explained():
     """By a comment beside it, on the line above it, or above the block that it begins."""
-    lines = (ROOT / "profiles/slurm/profile.yaml").read_text().splitlines()
+    lines = (ROOT / "profiles/slurm/profile.yaml").read_text(encoding="utf-8").splitlines()
     for before, line in itertools.pairwise(["", *lines]):
         explained = "#" in line or not line.strip() or before.lstrip().startswith("#")
         assert explained, line
-    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
     assert set(yaml.safe_load("\n".join(lines))["set-resources"]) <= {*re.findall(r"^rule (\w+):", rules, re.M)}

@@ -126,7 +126,7 @@ def test_tables_are_those_of_a_run_without_cluster_and_faults(bench, again, refe
 
 def test_an_interrupted_command_leaves_no_job_in_the_queue(bench, again, cluster):
     """Ctrl-C, once."""
-    (bench.folder / "faults/cancelled").write_text("hang")
+    (bench.folder / "faults/cancelled").write_text("hang", encoding="utf-8")
     target = "results/runs/planted/cancelled/0/run.json"
     with bench.started(*PROFILE, *SITE, "--force", target) as process:
         wait_for(lambda: running_job(bench, "cancelled"), 60, cluster.last_errors)

@@ -278,7 +278,7 @@ def truncate(path):
 
 
 def edit(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def edit(path, **changes):
         ("model.safetensors", lambda p: p.unlink(), "not found"),
         ("model.json", truncate, "truncated or damaged"),
         ("model.json", lambda p: p.unlink(), "not found"),
-        ("model.json", lambda p: p.write_text("[1]"), "not a saved autoencoder"),
+        ("model.json", lambda p: p.write_text("[1]", encoding="utf-8"), "not a saved autoencoder"),
         ("model.json", lambda p: edit(p, format="other"), "not a saved autoencoder"),
         ("model.json", lambda p: edit(p, version=1), "format version 1, .* reads 2; fit again"),
         ("model.json", lambda p: edit(p, genes=["G0000"]), "from two models"),

@@ -45,7 +45,7 @@ def entry(name, *places, sha256=""):
 
 def test_committed_table_of_the_project_is_valid():
     table = ROOT / "checksums.tsv"
-    assert table.read_text().startswith(checksums.HEADING + "\n")
+    assert table.read_text(encoding="utf-8").startswith(checksums.HEADING + "\n")
     assert all(key == pin[:2] for key, pin in checksums.read_pins(table).items())
 
 
@@ -53,7 +53,7 @@ def test_table_is_sorted_and_complete():
     pins = [row("b.h5"), row("a.h5"), row("z.txt", group="kang")]
     assert checksums.pin(pins[:2]) == pins[:2]
     assert checksums.pin(pins) == pins[2:]
-    comment, columns, *lines = checksums.LOCAL.read_text().splitlines()
+    comment, columns, *lines = checksums.LOCAL.read_text(encoding="utf-8").splitlines()
     assert comment.startswith("# ")
     assert columns.split("\t") == ["group", "file", "sha256", "bytes", "source"]
     assert [line.split("\t")[:2] for line in lines] == [["kang", "z.txt"], ["liao", "a.h5"], ["liao", "b.h5"]]
@@ -68,16 +68,16 @@ def test_no_pins_write_no_table():
 
 def test_a_pin_is_not_replaced():
     checksums.pin([row("a.h5")])
-    before = checksums.LOCAL.read_text()
+    before = checksums.LOCAL.read_text(encoding="utf-8")
     with pytest.raises(UserError, match=rf"^liao/a.h5: .*{sha(CONTENT)}, not {sha(b'other')}.*delete"):
         checksums.pin([row("b.h5"), row("a.h5", b"other")])
-    assert checksums.LOCAL.read_text() == before
+    assert checksums.LOCAL.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize("line", ["<<<<<<< HEAD", "liao\ta.h5\tabc\t12\tx", "liao a.h5", ""])
 def test_a_line_that_is_not_a_pin_is_named(line):
     checksums.pin([row("a.h5")])
-    checksums.LOCAL.write_text(f"{checksums.LOCAL.read_text()}{line}\nmore\n")
+    checksums.LOCAL.write_text(f"{checksums.LOCAL.read_text(encoding='utf-8')}{line}\nmore\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"resources/checksums.tsv: line 4 "):
         checksums.read_pins(checksums.LOCAL)
 
@@ -123,12 +123,12 @@ def test_make_pin_copies_new_pins_to_the_committed_table(committed, capsys):
 def test_make_pin_refuses_a_pin_that_differs_from_the_committed_one(committed):
     checksums.pin([row("a.h5")], committed)
     checksums.pin([row("a.h5", b"other"), row("b.h5")])
-    before = committed.read_text()
+    before = committed.read_text(encoding="utf-8")
     with pytest.raises(SystemExit) as exit_:
         checksums.main()
     (line,) = str(exit_.value).splitlines()
     assert all(part in line for part in ("error: liao/a.h5", sha(CONTENT), sha(b"other"), str(checksums.LOCAL)))
-    assert committed.read_text() == before
+    assert committed.read_text(encoding="utf-8") == before
 
 
 # ------------------------------------------------------------------------------------------------ right and wrong files
@@ -184,14 +184,16 @@ def dataset(**files):
 
 def test_first_reading_pins_files_and_their_archive_without_touching_the_committed_table(committed):
     checksums.pin([row("other.h5")], committed)
-    before = committed.read_text()
+    before = committed.read_text(encoding="utf-8")
     entries, paths = dataset(a=(b"a", sha(b"a")), b=(b"b", ""), c=(b"c", ""))
     archive = {"url": "https://example.org/RAW.tar", "member": "b"}
     for key in "abc":
         entries[key]["sources"] = ["https://example.org/b", archive]
     paths["a"].with_name("RAW.tar").write_bytes(CONTENT)
-    checksums.note(paths["b"]).write_text(f"{sha(b'b')} https://example.org/RAW.tar")
-    checksums.note(paths["c"]).write_text(f"{sha(b'before')} https://example.org/b")  # the file was replaced since
+    checksums.note(paths["b"]).write_text(f"{sha(b'b')} https://example.org/RAW.tar", encoding="utf-8")
+    checksums.note(paths["c"]).write_text(
+        f"{sha(b'before')} https://example.org/b", encoding="utf-8"
+    )  # the file was replaced since
     pins = checksums.verify(entries, paths, "liao")
     assert pins == [
         row("RAW.tar", source="unknown"),
@@ -201,7 +203,7 @@ def test_first_reading_pins_files_and_their_archive_without_touching_the_committ
     assert not checksums.LOCAL.exists()  # a file is pinned after it was read without an error
     assert checksums.pin(pins) == pins
     assert checksums.verify(entries, paths, "liao") == []
-    assert committed.read_text() == before
+    assert committed.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize("table", ["the config", "local", "committed"])
@@ -287,9 +289,9 @@ def test_addresses_are_not_checked_for_files_that_a_folder_has(server, tmp_path)
     mirror, resources = tmp_path / "mirror", tmp_path / "resources"
     for folder in (mirror / "liao", resources / "liao"):
         folder.mkdir(parents=True)
-    (mirror / "liao" / "a.txt").write_text("a")
-    (mirror / "RAW.tar").write_text("archive")
-    (resources / "liao" / "MORE.tar").write_text("archive")
+    (mirror / "liao" / "a.txt").write_text("a", encoding="utf-8")
+    (mirror / "RAW.tar").write_text("archive", encoding="utf-8")
+    (resources / "liao" / "MORE.tar").write_text("archive", encoding="utf-8")
     files = [
         ("liao", entry("a.txt", f"{server.url}/a.txt")),
         ("liao", entry("b.txt", {"url": f"{server.url}/RAW.tar", "member": "b"})),

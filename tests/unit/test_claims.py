@@ -17,7 +17,7 @@ from tests.planted import ROOT
 
 CONTENT = claims.read("workflow/claims.yaml")
 ALL, BESIDE = CONTENT["claims"], CONTENT["beside"]
-METHODS = yaml.safe_load((ROOT / "config.yaml").read_text())["methods"]
+METHODS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["methods"]
 SEEDS = range(5)
 
 
@@ -345,9 +345,9 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_reported_in_one_line(tmp_path, name):
     change, words = MISTAKES[name]
-    content = copy.deepcopy(yaml.safe_load((ROOT / "workflow/claims.yaml").read_text()))
+    content = copy.deepcopy(yaml.safe_load((ROOT / "workflow/claims.yaml").read_text(encoding="utf-8")))
     change(content)
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(UserError) as error:
         claims.read(tmp_path / "mine.yaml")
     assert "\n" not in str(error.value)
@@ -358,6 +358,6 @@ def test_a_mistake_is_reported_in_one_line(tmp_path, name):
 def test_a_file_that_is_missing_or_not_yaml(tmp_path):
     with pytest.raises(UserError, match="no file"):
         claims.read(tmp_path / "none.yaml")
-    (tmp_path / "bad.yaml").write_text("claims: [")
+    (tmp_path / "bad.yaml").write_text("claims: [", encoding="utf-8")
     with pytest.raises(UserError, match="not YAML"):
         claims.read(tmp_path / "bad.yaml")

@@ -14,7 +14,7 @@ from tests.planted import ROOT
 
 @pytest.fixture
 def config():
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    return yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
 def test_the_default_config_resolves_and_is_not_changed(config):

@@ -123,16 +123,16 @@ def test_invalid_prepared_data_are_not_written(tmp_path, fault):
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
 
     def fail():
         with atomic(path) as part:
-            part.write_text("new, incompl")
+            part.write_text("new, incompl", encoding="utf-8")
             raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):
         fail()
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 

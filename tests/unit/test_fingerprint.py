@@ -24,7 +24,7 @@ FILES = {
 def project(tmp_path, monkeypatch):
     for path, text in FILES.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+        (tmp_path / path).write_text(text, encoding="utf-8")
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
     fingerprint._read.cache_clear()
     yield tmp_path
@@ -54,9 +54,9 @@ def test_everything_that_is_imported_counts_however_late_and_nothing_else(projec
 )
 def test_a_change_counts_if_it_changes_what_the_code_does(project, path, old, new, counts):
     before = code(project)
-    text = (project / path).read_text()
+    text = (project / path).read_text(encoding="utf-8")
     assert old in text
-    (project / path).write_text(text.replace(old, new))
+    (project / path).write_text(text.replace(old, new), encoding="utf-8")
     changed = [name for name, digest in code(project).items() if digest != before[name]]
     assert changed == ([path] if counts else [])
 
@@ -74,7 +74,9 @@ def test_modules_that_python_imports_are_among_those_found():
     """An independent oracle: what importing the method really loads."""
     text = "import sys; import factorbench.methods.interpretable_ae, factorbench.model.autoencoder; print(*sys.modules)"
     environment = {"PYTHONPATH": str(ROOT / "workflow/scripts")}
-    done = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     loaded = {name for name in done.stdout.split() if name.startswith("factorbench")}
     paths = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in
              fingerprint.code("factorbench/methods/interpretable_ae.py")}  # fmt: skip

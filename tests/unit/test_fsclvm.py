@@ -25,7 +25,7 @@ from tests.unit.ae_data import BudgetOfChecks
 
 DATA = ROOT / "tests/data"
 
-REFERENCE = json.loads((DATA / "slalom_reference.json").read_text())
+REFERENCE = json.loads((DATA / "slalom_reference.json").read_text(encoding="utf-8"))
 """Numbers from the original environment: Python 3.7, numpy 1.19, scipy 1.5, scikit-learn 0.19."""
 
 
@@ -131,6 +131,7 @@ assert slalom.core.SP.array is numpy.array and slalom.core.SP.special is scipy.s
         text=True,
         cwd=ROOT / "workflow/scripts",
         env={"PATH": "", "OMP_NUM_THREADS": "1"},
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
 

@@ -428,7 +428,9 @@ def test_captions_show_the_reading_of_each_figure_and_list_every_table():
         caption = captions.get_template("figure.rst").render(snakemake={"params": {"figure": figure}})
         assert all(text and text in caption for text in figure.values())
     listed = re.findall(r"\*\*(\w+)\.tsv\*\*", captions.get_template("tables.rst").render())
-    written = re.findall(r'report\("results/tables/(\w+)\.tsv', (ROOT / "workflow/rules/report.smk").read_text())
+    written = re.findall(
+        r'report\("results/tables/(\w+)\.tsv', (ROOT / "workflow/rules/report.smk").read_text(encoding="utf-8")
+    )
     assert sorted(listed) == sorted([*written, "scores"])
 
 
@@ -450,7 +452,7 @@ def test_saved_figures_are_complete_and_equal_figures_give_equal_files(tmp_path,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg"]
     for kind in ("png", "svg"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
-    svg = (tmp_path / "a.svg").read_text()
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "<image" in svg  # the dots are pixels
     assert "<dc:date>" not in svg
 

@@ -28,7 +28,7 @@ RUNS = [
 def fill(folder, files=FILES):
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+        (folder / path).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -107,7 +107,7 @@ def test_timings_are_columns_of_their_tables():
 def test_changed_and_missing_files_have_a_line_each(here):
     record = manifest()
     assert verify.changed(record, here) == []
-    (here / "results/a.tsv").write_text("c")
+    (here / "results/a.tsv").write_text("c", encoding="utf-8")
     shutil.rmtree(here / "results/model")
     assert verify.changed(record, here) == [
         "results/a.tsv: is not the file that the manifest lists",

@@ -80,7 +80,7 @@ def test_h5ad_layers_and_raw(tmp_path, data):
 def test_hdf5_of_another_format_is_refused(tmp_path, reader, options, content):
     path = tmp_path / "a.h5"
     if content == "html":
-        path.write_text("<html>")
+        path.write_text("<html>", encoding="utf-8")
     elif content == "hdf5":
         with h5py.File(path, "w") as file:
             file["matrix"] = [1]
@@ -112,7 +112,8 @@ def donors(tmp_path):
         "s_AAC\tAAC-1\ts\tX\t107\n"
         "c_AAG\tAAG-1\tc\tX\t\n"
         "s_TTT\tTTT-1\ts\tX\t1015\n"
-        "s_CCC\tCCC-1\ts\tX\t1015\n"
+        "s_CCC\tCCC-1\ts\tX\t1015\n",
+        encoding="utf-8",
     )
     return {"counts": tmp_path / "a.h5ad", "donors": table}
 
@@ -130,7 +131,7 @@ def test_table_adds_donors_to_an_h5ad(donors):
 
 
 def test_table_rows_without_a_barcode_match_no_cell(donors):
-    donors["donors"].write_text("cell\tdonor\n(unknown)\t1\n(other)\t2\nTTT_7\t3\n")
+    donors["donors"].write_text("cell\tdonor\n(unknown)\t1\n(other)\t2\nTTT_7\t3\n", encoding="utf-8")
     result = read("h5ad", donors, {"cells": "donors", "barcode": "[ACGT]{3}"})
     assert result.obs["donor"].dropna().to_dict() == {"TTT.1": "3"}
     assert notes(result)["rows of the table without a cell"] == 2
@@ -144,7 +145,7 @@ def test_annotated_only_leaves_out_cells_that_are_not_in_the_table(donors):
 
 
 def test_names_of_numbers_and_cells_to_keep(donors):
-    donors["donors"].write_text("AAC\t3\nAAG\t24\nTTT\t7\nGGG\t24\n")
+    donors["donors"].write_text("AAC\t3\nAAG\t24\nTTT\t7\nGGG\t24\n", encoding="utf-8")
     options = {"cells": "donors", "cells_columns": ["cell", "cluster"], "barcode": "^[ACGT]+"}
     rule = {"column": "cluster", "values": {"3-7": "Amacrine", 24: "Rods", "35": "Astrocytes"}}
     result = read("h5ad", donors, {**options, "names": {"cell_type": rule}})
@@ -196,7 +197,7 @@ def test_wrong_options_of_the_table_are_refused(donors, change, pattern):
 
 
 def test_table_without_labels_is_refused(donors):
-    donors["donors"].write_text("barcode\n")
+    donors["donors"].write_text("barcode\n", encoding="utf-8")
     with refused("has no cells", start=donors["donors"]):
         read("h5ad", donors, {"cells": "donors"})
 
@@ -512,7 +513,7 @@ def test_dge_text_is_what_pandas_reads(tmp_path, name):
 
 
 def test_dge_text_with_leading_zeros_stores_no_zero(tmp_path):
-    (tmp_path / "a.txt").write_text("GENE\tr1_A\tr1_C\nRHO\t00\t010\n")
+    (tmp_path / "a.txt").write_text("GENE\tr1_A\tr1_C\nRHO\t00\t010\n", encoding="utf-8")
     counts = read("dge_text", {"counts": tmp_path / "a.txt"}).X
     assert (counts.nnz, counts[1, 0]) == (1, 10)
 
@@ -524,7 +525,7 @@ def test_dge_text_with_a_table_of_clusters(tmp_path):
         "counts": write_dge(tmp_path / "a.txt.gz", counts, ["RHO", "GLUL", "GFAP"], ["r1_A", "r1_C", "r2_A", "p1_T"]),
         "clusters": tmp_path / "clusters.txt",
     }
-    files["clusters"].write_text("r2_A\t24\nr1_A\t3\np1_T\t35\nr9_A\t1\n")
+    files["clusters"].write_text("r2_A\t24\nr1_A\t3\np1_T\t35\nr9_A\t1\n", encoding="utf-8")
     names = {"cell_type": {"column": "cluster", "values": {"1-23": "Amacrine", "24": "Rods", "35": "Astrocytes"}}}
     options = {"cells": "clusters", "cells_columns": ["cell", "cluster"], "names": names}
     assert values(read("dge_text", files, options).obs["cell_type"]) == ["Amacrine", None, "Rods", "Astrocytes"]
@@ -535,7 +536,7 @@ def test_dge_text_with_a_table_of_clusters(tmp_path):
 
 def test_dge_text_is_never_dense_in_memory(tmp_path):
     n_genes, n_cells = 1_500, 8_000
-    with gzip.open(tmp_path / "a.txt.gz", "wt", compresslevel=1) as file:
+    with gzip.open(tmp_path / "a.txt.gz", "wt", compresslevel=1, encoding="utf-8") as file:
         file.write("\t".join(["GENE", *(f"r1_{i}" for i in range(n_cells))]) + "\n")
         for gene in range(n_genes):
             line = [f"G{gene}", *["0"] * n_cells]

@@ -76,7 +76,7 @@ def world(tmp_path_factory):
                 table = metric.score(data, factors, {"folds": 5, "seed": 0})
                 scores.append(table.assign(dataset="toy", method=method, seed=seed, status=status))
     write_prepared(folder / "prepared.h5ad", data)
-    (folder / "figure2.svg").write_text(SVG)
+    (folder / "figure2.svg").write_text(SVG, encoding="utf-8")
     return folder, runs, [s[list(SCORE_COLUMNS)] for s in scores if len(s)]
 
 
@@ -198,7 +198,7 @@ def test_a_dataset_without_a_contrast_has_no_board(world, tmp_path):
 
 
 def test_a_name_that_the_context_lacks_is_an_error(tmp_path, monkeypatch):
-    (tmp_path / "report.html.j2").write_text("{{ nowhere }}")
+    (tmp_path / "report.html.j2").write_text("{{ nowhere }}", encoding="utf-8")
     monkeypatch.setattr(page, "TEMPLATES", tmp_path)
     with pytest.raises(jinja2.UndefinedError):
         page.render({})

@@ -73,7 +73,7 @@ def package(tmp_path_factory):
     for name, text in METHODS.items():
         spec = "from ..registry import MethodSpec\n"
         spec += f"SPEC = MethodSpec(name={name!r}, title={name!r}, gpu='optional')\n"
-        (folder / f"factorbench/methods/{name}.py").write_text(spec + textwrap.dedent(text))
+        (folder / f"factorbench/methods/{name}.py").write_text(spec + textwrap.dedent(text), encoding="utf-8")
     return folder
 
 
@@ -102,7 +102,7 @@ def supervise(package, job, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(package)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     command = [sys.executable, "-c", code, str(tmp_path / "job.json")]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8")
 
 
 def supervised(package, job, tmp_path):
@@ -148,7 +148,9 @@ def test_peak_memory_is_that_of_the_process_itself():
         "print(subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout)"
     )
     path = {"PYTHONPATH": str(SCRIPTS)}
-    done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert 5 < float(done.stdout) < 300
 
 

@@ -33,7 +33,7 @@ M15,1700025G04Rik,C1orf21,H13,ortholog_one2one,1.0
 @pytest.fixture
 def table(tmp_path):
     path = tmp_path / "mouse_to_human.csv"
-    path.write_text(ENSEMBL)
+    path.write_text(ENSEMBL, encoding="utf-8")
     return path
 
 
@@ -52,7 +52,7 @@ def test_only_one_to_one_pairs_are_read(table, kind):
 
 def test_the_kind_of_a_pair_counts_more_than_the_number_of_pairs(tmp_path):
     path = tmp_path / "few.csv"
-    path.write_text("a,b,k\nX,X1,ortholog_one2many\nY,Y1,ortholog_one2one\n")
+    path.write_text("a,b,k\nX,X1,ortholog_one2many\nY,Y1,ortholog_one2one\n", encoding="utf-8")
     assert pairs(symbols.read_orthologs(path, {"from": "a", "to": "b", "kind": "k"}, "here")) == {"Y": "Y1"}
     assert pairs(symbols.read_orthologs(path, {"from": "a", "to": "b", "kind": ""}, "here")) == {"X": "X1", "Y": "Y1"}
 

@@ -54,20 +54,20 @@ def test_unsafe_lines_are_recognised(line):
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_has_no_unsafe_line(path):
-    assert not list(unsafe(path.read_text()))
+    assert not list(unsafe(path.read_text(encoding="utf-8")))
 
 
 def test_no_rule_has_a_command():
     for path in RULES:
-        assert not re.search(r"^\s+(shell|run|notebook|wrapper|cwl)\s*:", path.read_text(), re.M), path
-    assert sum(len(re.findall(r"^\s+script:", path.read_text(), re.M)) for path in RULES) > 9
+        assert not re.search(r"^\s+(shell|run|notebook|wrapper|cwl)\s*:", path.read_text(encoding="utf-8"), re.M), path
+    assert sum(len(re.findall(r"^\s+script:", path.read_text(encoding="utf-8"), re.M)) for path in RULES) > 9
 
 
 def test_no_template_switches_escaping_off():
     assert TEMPLATES
     assert CAPTIONS
     for path in TEMPLATES + CAPTIONS:
-        assert not re.search(r"\|\s*safe\b|autoescape", path.read_text()), path
+        assert not re.search(r"\|\s*safe\b|autoescape", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_a_run_from_data_to_saved_model_reads_no_pickle(tmp_path):
         "params": registry.method_params("interpretable_ae", {"hidden": [8], "epochs": 2, "min_updates": 0}, "ae"),
         **{key: str(tmp_path / name) for key, name in (("factors", "f.h5ad"), ("run", "run.json"), ("model", "model"))},
     }
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
     code = """
         import sys
         seen = []
@@ -110,6 +110,7 @@ def test_a_run_from_data_to_saved_model_reads_no_pickle(tmp_path):
         env={"PYTHONPATH": str(ROOT / "workflow/scripts"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     lines = done.stdout.splitlines()
     assert lines[-2:-1] == ["[]"], done.stdout + done.stderr
@@ -118,7 +119,7 @@ def test_a_run_from_data_to_saved_model_reads_no_pickle(tmp_path):
 
 def test_yaml_cannot_create_objects(tmp_path):
     path = tmp_path / "claims.yaml"
-    path.write_text(f"claims: !!python/object/apply:os.system ['touch {tmp_path}/made']\n")
+    path.write_text(f"claims: !!python/object/apply:os.system ['touch {tmp_path}/made']\n", encoding="utf-8")
     with pytest.raises(UserError, match="not YAML"):
         claims.read(path)
     assert not (tmp_path / "made").exists()
@@ -126,7 +127,7 @@ def test_yaml_cannot_create_objects(tmp_path):
 
 def test_unencrypted_sources_have_a_hash():
     """Sources by http:// or ftp:// in config.yaml: a change on the way would be detected."""
-    resolved = resolve(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    resolved = resolve(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
     files = [f for d in resolved["datasets"].values() for f in d["files"].values()]
     files += [entry["file"] for kind in ("gene_sets", "orthologs") for entry in resolved[kind].values()]
     assert len(files) > 20

@@ -45,16 +45,16 @@ class Bench:
     def copy(cls, used: Path, folder: Path) -> Self:
         """Return a copy of a ``used`` folder: project, config, and all results with Snakemake's records of them."""
         new = cls.__new__(cls)
-        new.folder, new.config = folder, yaml.safe_load((used / "config.yaml").read_text())
+        new.folder, new.config = folder, yaml.safe_load((used / "config.yaml").read_text(encoding="utf-8"))
         shutil.copytree(used, folder, symlinks=True)
         return new
 
     def printed(self) -> str:
         """Return what the last run that was kept printed."""
-        return (self.folder / "printed").read_text()
+        return (self.folder / "printed").read_text(encoding="utf-8")
 
     def write_config(self, config: dict) -> None:
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         """Run Snakemake here; return all it printed."""
@@ -66,6 +66,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            encoding="utf-8",
         )
         if check:
             assert done.returncode == 0, done.stdout[-5000:]
@@ -144,8 +145,8 @@ def planted_config(folder: Path) -> dict:
     """A config of all methods on planted data, written to ``folder``."""
     data, gmt = planted_counts()
     data.write_h5ad(folder / "planted.h5ad")
-    (folder / "planted.gmt").write_text(gmt)
-    (folder / "claims.yaml").write_text(CLAIMS)
+    (folder / "planted.gmt").write_text(gmt, encoding="utf-8")
+    (folder / "claims.yaml").write_text(CLAIMS, encoding="utf-8")
     small = {"epochs": 40, "batch_size": 32, "hidden": [32], "learning_rate": 0.003}
     return {
         "datasets": {
@@ -214,7 +215,7 @@ def run_once(name: str, configure: Callable[[Bench], None], tmp_path_factory) ->
             folder.mkdir()
             bench = Bench(folder)
             configure(bench)
-            (folder / "printed").write_text(bench.snakemake())
+            (folder / "printed").write_text(bench.snakemake(), encoding="utf-8")
     return folder
 
 

@@ -115,5 +115,5 @@ def test_missing_samples_are_left_out_and_named_in_all_results(bench):
     figures = list(bench.result("figures").glob("*.svg"))
     assert len(figures) == 6
     for path in figures:
-        assert "without sample S2" in " ".join(path.read_text().split()), path.name
-    assert "Samples S2 were not available" in bench.result("report.html").read_text()
+        assert "without sample S2" in " ".join(path.read_text(encoding="utf-8").split()), path.name
+    assert "Samples S2 were not available" in bench.result("report.html").read_text(encoding="utf-8")

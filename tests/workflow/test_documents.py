@@ -16,7 +16,7 @@ from factorbench.config import schema
 from tests.planted import ROOT
 from tests.workflow.conftest import Bench
 
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOO_LONG = re.compile(
     r"make (test|test-fast|lint|bench|million|verify|slurm-test|lock|pin|unlock)\b|PROFILE=slurm|=mine\b"
@@ -59,7 +59,7 @@ def used(finished):
 
 
 @pytest.mark.parametrize(
-    "command", [c for text in DOCUMENTS for c in commands(text.read_text()) if c.startswith("make")]
+    "command", [c for text in DOCUMENTS for c in commands(text.read_text(encoding="utf-8")) if c.startswith("make")]
 )
 def test_make_commands_of_the_documents_work(fresh, command):
     folder, env = fresh
@@ -70,22 +70,28 @@ def test_make_commands_of_the_documents_work(fresh, command):
         given = [i for i, word in enumerate(call) if word.startswith("ARGS=")]
         call = [f"{word} -n" if i in given else word for i, word in enumerate(call)]
         call += [] if given else ["ARGS=-n"]
-    done = subprocess.run(call, cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(call, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", [c for text in DOCUMENTS for c in commands(text.read_text()) if re.search(r"(^|=\S+ )\.venv/bin/", c)]
+    "command",
+    [
+        c
+        for text in DOCUMENTS
+        for c in commands(text.read_text(encoding="utf-8"))
+        if re.search(r"(^|=\S+ )\.venv/bin/", c)
+    ],
 )
 def test_other_commands_of_the_documents_work(used, command):
     folder, env = used
-    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def test_every_command_of_the_documents_is_tested():
-    found = [c for text in DOCUMENTS for c in commands(text.read_text())]
+    found = [c for text in DOCUMENTS for c in commands(text.read_text(encoding="utf-8"))]
     assert len(found) > 8
     known = ("make ", ".venv/bin/", "sbatch ", "curl ")
     assert not [c for c in found if not c.startswith(known)]
@@ -95,7 +101,7 @@ def test_a_run_is_replayed_as_the_readme_says(used):
     folder, env = used
     (command,) = re.findall(r"`(PYTHONPATH=\S+ \S+ -m factorbench\.runs \S+)`", README)
     command = command.replace("/kang/", "/planted/")
-    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
 
 
@@ -105,12 +111,16 @@ def test_the_code_of_the_readme_works(used):
     method, script = re.findall(r"```python\n(.*?)```", README, re.S)
     script = script.replace("/kang/", "/planted/").replace("INTERFERON_SIGNALING", "SET_0")
     env |= {"PYTHONPATH": "workflow/scripts"}  # in place of `pip install .`
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     assert (folder / "my_model/model.safetensors").exists()
-    (folder / "workflow/scripts/factorbench/methods/mine.py").write_text(method)
+    (folder / "workflow/scripts/factorbench/methods/mine.py").write_text(method, encoding="utf-8")
     code = "from factorbench import registry; print(registry.load('method', 'mine').SPEC.params['alpha'].default)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.stdout == "1.0\n", done.stderr
 
 
@@ -154,11 +164,11 @@ def test_every_parameter_is_documented():
 def test_presets_set_only_keys_of_the_schema():
     known = set(schema.read("config")["properties"])
     for path in [ROOT / "config.yaml", *(ROOT / "workflow/presets").glob("*.yaml")]:
-        assert set(yaml.safe_load(path.read_text())) <= known, path
+        assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) <= known, path
 
 
 def test_links_between_documents_work():
     for path in (*DOCUMENTS, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"):
-        for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", path.read_text()):
+        for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", path.read_text(encoding="utf-8")):
             if "://" not in link:
                 assert (path.parent / link).exists(), f"{path.name}: {link}"

@@ -50,7 +50,9 @@ def small(tmp_path):
 
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -58,8 +60,8 @@ def snakemake(folder, *arguments):
 def test_as_a_module_of_another_workflow(small):
     """In a working directory of its own, with a rule before and after, and one of our rules changed."""
     folder, config = small
-    (folder / "outer.yaml").write_text(yaml.safe_dump({"project": "mine", "factorbench": config}))
-    (folder / "Snakefile").write_text(OUTER.format(snakefile=ROOT / "Snakefile"))
+    (folder / "outer.yaml").write_text(yaml.safe_dump({"project": "mine", "factorbench": config}), encoding="utf-8")
+    (folder / "Snakefile").write_text(OUTER.format(snakefile=ROOT / "Snakefile"), encoding="utf-8")
     snakemake(folder)
     table = read_table(folder / "best.txt")
     best = table[(table["label"] == "condition=stimulated") & (table["method"] == "gene_set_mean")]
@@ -67,13 +69,13 @@ def test_as_a_module_of_another_workflow(small):
     assert "Nothing to be done" in snakemake(folder, "-n")
     snakemake(folder, "fb_all")
     assert (folder / "results/report.html").exists()
-    run = json.loads((folder / "results/runs/planted/pca/0/run.json").read_text())
+    run = json.loads((folder / "results/runs/planted/pca/0/run.json").read_text(encoding="utf-8"))
     assert run["threads"] == 1
 
 
 def test_with_a_config_in_another_folder(small):
     folder, config = small
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     printed = snakemake(ROOT, "-s", str(ROOT / "Snakefile"), "--directory", str(folder), "results/report.html")
     assert "run 2 of 2" in printed
     assert (folder / "results/report.html").exists()
@@ -98,7 +100,9 @@ def test_as_an_installed_package(tmp_path):
     assert files == {str(path.relative_to(source)) for path in parts}
     code = "from factorbench.model import InterpretableAutoencoder as AE; print(AE(seed=1))"
     environment = clean_environment() | {"PYTHONPATH": str(tmp_path / "installed")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.stdout == "InterpretableAutoencoder(seed=1)\n", done.stderr
 
 
@@ -106,9 +110,9 @@ def test_claims_of_the_paper_are_not_mentioned_for_data_of_ones_own(small):
     """The default config's list of claims is about other data."""
     folder, config = small
     config["claims"] = "workflow/claims.yaml"
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     printed = snakemake(ROOT, "-s", str(ROOT / "Snakefile"), "--directory", str(folder), "results/report.html")
-    page = (folder / "results/report.html").read_text()
+    page = (folder / "results/report.html").read_text(encoding="utf-8")
     assert 'id="claims"' not in page
     assert "not tested" not in page
     summary = subprocess.run(
@@ -117,6 +121,7 @@ def test_claims_of_the_paper_are_not_mentioned_for_data_of_ones_own(small):
         capture_output=True,
         text=True,
         check=True,
+        encoding="utf-8",
     ).stdout
     assert "\nclaims " not in summary
     assert "claims: " not in printed

@@ -87,7 +87,7 @@ def test_claims_get_their_verdicts(finished):
         "false_one": "not reproduced",
     }
     assert claims.loc["true_one", "runs"] == "ae/0, ae/1"
-    page = finished.result("report.html").read_text()
+    page = finished.result("report.html").read_text(encoding="utf-8")
     for claim in claims.itertuples():
         assert claim.says in page
     assert "Nothing differs from &lt;what&gt; was planted" in page
@@ -102,13 +102,13 @@ def test_every_figure_is_a_png_and_an_svg(finished):
     for name in names:
         assert finished.result(f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
         assert xml.parse(finished.result(f"figures/{name}.svg")).getroot().tag.endswith("svg")
-    assert (
-        "SET_99" in finished.result("tables/cells_scatter.tsv.gz").parent.joinpath("../figures/scatter.svg").read_text()
-    )
+    assert "SET_99" in finished.result("tables/cells_scatter.tsv.gz").parent.joinpath(
+        "../figures/scatter.svg"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_report_stands_alone_and_escapes_text_from_data(finished):
-    page = finished.result("report.html").read_text()
+    page = finished.result("report.html").read_text(encoding="utf-8")
     assert "Planted &amp; &lt;b&gt;true&lt;/b&gt;" in page
     assert "<b>true</b>" not in page
     loaded = re.findall(r"""<(?:img|script|iframe|source)[^>]*\ssrc=["']?([^"'\s>]+)""", page)
@@ -126,7 +126,7 @@ def test_progress_numbers_the_runs(finished):
 
 def test_snakemake_report_works_with_captions(finished):
     finished.snakemake("--report", "page.html")
-    page = (finished.folder / "page.html").read_text()
+    page = (finished.folder / "page.html").read_text(encoding="utf-8")
     assert "figures/accuracy.png" in page
 
 
@@ -162,7 +162,7 @@ def test_one_entry_adds_a_dataset_and_one_file_a_method(finished):
     before = finished.result("runs/planted/ae/0/factors.h5ad").stat().st_mtime_ns
     data, _ = planted_counts(n_cells=150, seed=1)
     data.write_h5ad(finished.folder / "mine.h5ad")
-    (finished.folder / "workflow/scripts/factorbench/methods/first_set.py").write_text(METHOD)
+    (finished.folder / "workflow/scripts/factorbench/methods/first_set.py").write_text(METHOD, encoding="utf-8")
     config = json.loads(json.dumps(finished.config))
     config["datasets"]["mine"] = {
         "files": {"counts": local(finished.folder / "mine.h5ad")},
@@ -179,4 +179,4 @@ def test_one_entry_adds_a_dataset_and_one_file_a_method(finished):
     scores = scores[scores["dataset"] == "mine"]
     assert accuracy(scores, "first", "SET_0") > 0.9
     assert accuracy(scores, "gene_set_mean", "SET_0") > 0.9
-    assert "First set only" in finished.result("report.html").read_text()
+    assert "First set only" in finished.result("report.html").read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def truncate(bench):
 
 def other_species(bench):
     path = bench.folder / "planted.gmt"
-    path.write_text(path.read_text().replace("GENE", "Gene"))
+    path.write_text(path.read_text(encoding="utf-8").replace("GENE", "Gene"), encoding="utf-8")
     bench.config["gene_sets"]["sets"]["file"] = local(path)
 
 
@@ -110,7 +110,9 @@ def test_one_bad_dataset_stops_make_run_before_any_training(bench):
     printed = bench.snakemake("ready", check=False)
     assert printed.count("error: ") >= 1
     # `make run` begins with this command and stops if it fails.
-    run = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    run = subprocess.run(
+        ["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8"
+    ).stdout
     first, second = (line for line in run.splitlines() if "/snakemake " in line)
     assert " ready" in first
     assert " all" in second
@@ -125,7 +127,7 @@ def fit(data, params, seed, device, budget):
 
 
 def test_a_failing_method_fails_loudly_and_the_others_go_on(bench):
-    (bench.folder / "workflow/scripts/factorbench/methods/crash.py").write_text(CRASH)
+    (bench.folder / "workflow/scripts/factorbench/methods/crash.py").write_text(CRASH, encoding="utf-8")
     bench.config["methods"]["crash"] = {"use": "crash"}
     bench.config["runs"] = [{"datasets": ["planted"], "methods": ["crash", "gene_set_mean", "pca"]}]
     bench.config["figures"] = {}

@@ -1,5 +1,6 @@
 """The project as a whole: pins agree, and documents name only what exists."""
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -16,7 +17,7 @@ from tests.planted import ROOT
 
 def pins(name):
     """``package==version`` -> hashes, of one file of pins."""
-    text = (ROOT / "envs" / name).read_text().replace("\\\n", " ")
+    text = (ROOT / "envs" / name).read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {line.split()[0]: set(re.findall(r"sha256:[0-9a-f]{64}", line)) for line in lines}
 
@@ -28,14 +29,14 @@ WORKFLOW = ("factorbench", "torch", "torch-cuda", "build")
 def test_every_package_is_exact_and_hashed():
     for path in (ROOT / "envs").glob("*.txt"):
         assert pins(path.name)
-        assert "://" not in path.read_text(), f"{path.name}: an address of a registry"
+        assert "://" not in path.read_text(encoding="utf-8"), f"{path.name}: an address of a registry"
         for pin, hashes in pins(path.name).items():
             assert re.fullmatch(r"[\w.-]+==[\w.!+]+", pin)
             assert hashes, pin
 
 
 def test_conda_has_the_same_pins():
-    environment = yaml.safe_load((ROOT / "envs/factorbench.yaml").read_text())
+    environment = yaml.safe_load((ROOT / "envs/factorbench.yaml").read_text(encoding="utf-8"))
     (packages,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     conda = {line.split()[0]: set(re.findall(r"sha256:[0-9a-f]{64}", line)) for line in packages}
     assert conda == pins("factorbench.txt") | pins("torch.txt") | pins("torch-cuda.txt")
@@ -47,7 +48,7 @@ def test_every_requirement_is_pinned_once(name):
     own = {} if name == "factorbench" else pins(f"{name}.txt")
     workflow = {pin: hashes for part in WORKFLOW for pin, hashes in pins(f"{part}.txt").items()}
     names = {pin.split("==")[0] for pin in workflow | own}
-    for line in (ROOT / "envs" / f"{name}.in").read_text().splitlines():
+    for line in (ROOT / "envs" / f"{name}.in").read_text(encoding="utf-8").splitlines():
         wanted = re.match(r"[\w.-]+", line.split("#")[0])
         if wanted:
             assert wanted.group().lower() in names
@@ -60,38 +61,38 @@ def test_every_imported_package_is_a_requirement():
     """Otherwise `make lock` could lose a package that the code imports."""
     asked = {
         re.match(r"[\w.-]+", line).group().lower()
-        for line in (ROOT / "envs/factorbench.in").read_text().splitlines()
+        for line in (ROOT / "envs/factorbench.in").read_text(encoding="utf-8").splitlines()
         if re.match(r"[\w.-]+", line)
     }
     packages = importlib.metadata.packages_distributions()
     for path in sorted((ROOT / "workflow").rglob("*.py")):
-        for found in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.M):
+        for found in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.M):
             owners = {owner.lower() for owner in packages.get(found, ())} - {"factorbench"}
             assert not owners or owners & asked or found in sys.stdlib_module_names, f"{path.name}: {found}"
 
 
 def test_documents_name_only_what_exists():
     """Paths and make targets in the documents, and every registered part in the README."""
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in ("README.md", "CONTRIBUTING.md", "docs/datasets.md"):
-        text = (ROOT / name).read_text()
+        text = (ROOT / name).read_text(encoding="utf-8")
         for target in re.findall(r"`make ([a-z-]+)", text):
             assert re.search(rf"^{target}:", makefile, re.M), f"{name}: make {target}"
         for path in re.findall(r"`((?:workflow|envs|profiles|tests|docs)/[\w./-]+)`", text):
             assert {"NAME", "mine"} & {*re.split(r"[/.]", path)} or (ROOT / path).exists(), f"{name}: {path}"
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for kind in ("method", "metric"):
         for part in registry.names(kind):
             assert f"`{part}`" in readme, f"README.md: {kind} {part}"
-    guide = (ROOT / "docs/datasets.md").read_text()
+    guide = (ROOT / "docs/datasets.md").read_text(encoding="utf-8")
     for part in registry.names("reader"):
         assert f"`{part}`" in guide, f"docs/datasets.md: reader {part}"
 
 
 def test_the_guide_to_datasets_is_accepted_by_the_config():
     """Its dataset, runs and figures, as written there."""
-    guide = (ROOT / "docs/datasets.md").read_text().replace("<sha256sum mine.h5ad>", "a" * 64)
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    guide = (ROOT / "docs/datasets.md").read_text(encoding="utf-8").replace("<sha256sum mine.h5ad>", "a" * 64)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", guide, re.S)]
     assert [list(block) for block in blocks] == [["datasets"], ["runs", "figures"]]
     config["datasets"] |= blocks[0]["datasets"]
@@ -108,11 +109,31 @@ def test_the_guide_to_datasets_is_accepted_by_the_config():
 
 def test_tests_that_documents_name_exist():
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    known = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    known = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
     for name in ("docs/faults.md", "SECURITY.md"):
-        named = set(re.findall(r"\btest_\w+", (ROOT / name).read_text()))
+        named = set(re.findall(r"\btest_\w+", (ROOT / name).read_text(encoding="utf-8")))
         assert named
         assert named <= known | {path.stem for path in files}, name
+
+
+def is_text_file(call):
+    """Return whether a call reads or writes a file, or the output of a process, as text."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name == "open" and isinstance(call.func, ast.Name):
+        return "b" not in "".join(map(ast.unparse, call.args[1:2]))
+    as_text = any(keyword.arg == "text" for keyword in call.keywords)
+    return name in ("read_text", "write_text") or (as_text and name in ("run", "Popen", "check_output"))
+
+
+def test_every_text_file_is_read_and_written_with_its_encoding():
+    """Also where ruff's PLW1514 does not know that a variable is a path. Otherwise the locale of the user decides."""
+    calls = 0
+    for path in sorted(path for part in ("workflow", "bench", "envs", "tests") for path in (ROOT / part).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and is_text_file(node):
+                calls += 1
+                assert any(keyword.arg == "encoding" for keyword in node.keywords), f"{path}: line {node.lineno}"
+    assert calls > 100
 
 
 def test_lint_reports_undefined_names_in_the_package():
@@ -120,6 +141,11 @@ def test_lint_reports_undefined_names_in_the_package():
     ruff = [sys.executable, "-m", "ruff", "check", "--select", "F821", "--output-format", "concise"]
     ruff += ["--stdin-filename", "workflow/scripts/factorbench/reporting/plots/example.py", "-"]
     done = subprocess.run(
-        ruff, input="wildcards = snakemake.wildcards\nvalue = Any\n", cwd=ROOT, capture_output=True, text=True
+        ruff,
+        input="wildcards = snakemake.wildcards\nvalue = Any\n",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert re.findall(r"Undefined name `(\w+)`", done.stdout) == ["Any"]

@@ -66,12 +66,12 @@ def test_the_manifest_lists_every_input_and_output(finished, record):
 def test_the_manifest_is_made_again_when_its_content_changes(finished):
     assert "Nothing to be done" in finished.snakemake("-n")
     path = finished.folder / "workflow/scripts/factorbench/results/provenance.py"
-    text = path.read_text()
-    path.write_text(text + "\nCHANGED = 1\n")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\nCHANGED = 1\n", encoding="utf-8")
     try:
         assert set(jobs_of(finished.snakemake("-n"))) == {"manifest", "all"}
     finally:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     config = json.loads(json.dumps(finished.config))
     config["runs"].append({"datasets": ["planted"], "methods": ["gene_set_mean"], "seeds": [7]})
     finished.write_config(config)
@@ -103,9 +103,11 @@ def test_a_changed_file_is_detected_twice(copy, record, again, what):
     """By its hash and, in case the manifest was changed as well, because the runs give something else."""
     path = copy / "results" / TAMPERED[what]
     if what == "scores":
-        digits = re.sub(r"(?<=\t0\.\d)\d", lambda found: str((int(found[0]) + 1) % 10), path.read_text(), count=1)
-        assert digits != path.read_text()
-        path.write_text(digits)
+        digits = re.sub(
+            r"(?<=\t0\.\d)\d", lambda found: str((int(found[0]) + 1) % 10), path.read_text(encoding="utf-8"), count=1
+        )
+        assert digits != path.read_text(encoding="utf-8")
+        path.write_text(digits, encoding="utf-8")
     elif what == "figure":
         shutil.copy(path.with_name("runtime.svg"), path)
     else:
@@ -119,7 +121,7 @@ def verified(folder):
     """Return exit status and lines of the command on a folder of results."""
     path = {"PYTHONPATH": str(verify.PROJECT / "workflow/scripts")}
     command = [sys.executable, "-m", "factorbench.results.verify", "results"]
-    done = subprocess.run(command, cwd=folder, env=os.environ | path, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=os.environ | path, capture_output=True, text=True, encoding="utf-8")
     return done.returncode, done.stdout.splitlines()
 
 
@@ -149,7 +151,9 @@ def test_the_same_seeds_give_the_same_results(finished, tmp_path):
         one, other = (read_factors(bench.result(f"runs/{name}/factors.h5ad")) for bench in (finished, second))
         np.testing.assert_array_equal(one.obsm["scores"], other.obsm["scores"], name)
         np.testing.assert_array_equal(one.varm["loadings"], other.varm["loadings"], name)
-        assert finished.result(f"scores/{name}.tsv").read_text() == second.result(f"scores/{name}.tsv").read_text()
+        assert finished.result(f"scores/{name}.tsv").read_text(encoding="utf-8") == second.result(
+            f"scores/{name}.tsv"
+        ).read_text(encoding="utf-8")
     for dataset in ("planted", "planted_new"):
         path = f"data/{dataset}/prepared.h5ad"
         assert finished.result(path).read_bytes() == second.result(path).read_bytes(), path

@@ -15,13 +15,13 @@ PACKAGE = "workflow/scripts/factorbench"
 def changed(bench, path, old, new):
     """Replace ``old`` by ``new`` in a file of the project, for as long as the block lasts."""
     file = bench.folder / path
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert old in text
-    file.write_text(text.replace(old, new, 1))
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
     try:
         yield
     finally:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -114,6 +114,6 @@ def test_a_changed_method_repeats_its_own_runs_only(finished):
 def test_comments_docstrings_and_touched_files_repeat_nothing(finished):
     path = f"{PACKAGE}/contracts/factors.py"
     file = finished.folder / path
-    file.write_text(file.read_text())
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     with changed(finished, path, '"""Return signs', '# a comment\n    """Return the signs'):
         assert "Nothing to be done" in finished.snakemake("-n")

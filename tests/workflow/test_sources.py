@@ -57,7 +57,7 @@ def test_a_file_from_a_mirror_is_pinned_and_refused_when_it_changes(two):
     two.config["mirrors"] = [str(mirror)]
     two.write_config(two.config)
     committed, pins = two.folder / "checksums.tsv", two.folder / "resources/checksums.tsv"
-    before = committed.read_text()
+    before = committed.read_text(encoding="utf-8")
     targets = ["resources/planted/planted.h5ad", "resources/other/other.h5ad", "results/data/other/raw.h5ad"]
     printed = two.snakemake(*targets)
     assert errors(printed) == []
@@ -66,9 +66,9 @@ def test_a_file_from_a_mirror_is_pinned_and_refused_when_it_changes(two):
     sha256 = two.config["datasets"]["planted"]["files"]["counts"]["sha256"]
     assert line == f"pinned other/other.h5ad: sha256 {sha256} from a mirror (in resources/checksums.tsv)"
     size = (two.folder / "planted.h5ad").stat().st_size
-    (pin,) = pins.read_text().splitlines()[2:]  # the hash of the other file is in the config
+    (pin,) = pins.read_text(encoding="utf-8").splitlines()[2:]  # the hash of the other file is in the config
     assert pin.split("\t") == ["other", "other.h5ad", sha256, str(size), "a mirror"]
-    assert committed.read_text() == before
+    assert committed.read_text(encoding="utf-8") == before
     assert "Nothing to be done" in two.snakemake("-n", *targets)
 
     raw, path = two.folder / "results/data/other/raw.h5ad", two.folder / "resources/other/other.h5ad"
@@ -82,7 +82,7 @@ def test_a_file_from_a_mirror_is_pinned_and_refused_when_it_changes(two):
     environment = clean_environment() | {"PYTHONPATH": "workflow/scripts"}
     command = [sys.executable, "-m", "factorbench.data.checksums"]  # make pin
     subprocess.run(command, cwd=two.folder, env=environment, check=True)
-    assert committed.read_text() == before + pin + "\n"
+    assert committed.read_text(encoding="utf-8") == before + pin + "\n"
     path.unlink()
     (line,) = errors(two.snakemake(*targets, check=False))
     for part in ("other/other.h5ad: no source has it", sha256, f"delete its line in {committed}"):

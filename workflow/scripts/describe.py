@@ -9,5 +9,5 @@ with reporting(snakemake) as say:
     data = read_prepared(snakemake.input.prepared)
     text = describe(data, prepared_record(data), snakemake.params.entry, snakemake.params.runs)
     with atomic(snakemake.output[0]) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
     say(text)

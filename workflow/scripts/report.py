@@ -13,4 +13,4 @@ with reporting(snakemake):
     figures = {Path(path).stem: path for path in snakemake.input.figures}
     page = render(context(snakemake.params.shown, tables, records, figures))
     with atomic(snakemake.output[0]) as part:
-        part.write_text(page)
+        part.write_text(page, encoding="utf-8")

@@ -31,7 +31,7 @@ def reporting(snakemake: Any) -> Iterator[Callable[[str], None]]:
     children.watch(children.below_snakemake(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     terminal, job = sys.stderr, " ".join([snakemake.rule, "/".join(snakemake.wildcards)]).strip()
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(str(snakemake.log), "w", buffering=1))
+        log = stack.enter_context(open(str(snakemake.log), "w", buffering=1, encoding="utf-8"))
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
 

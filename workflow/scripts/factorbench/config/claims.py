@@ -31,7 +31,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = PROJECT / path
     try:
-        text = yaml.safe_load(path.read_text())
+        text = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise UserError(f"claims: there is no file {path}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

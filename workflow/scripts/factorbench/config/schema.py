@@ -27,7 +27,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 @cache
 def read(name: str) -> dict[str, Any]:
     """Read the schema ``workflow/schemas/<name>.schema.yaml``."""
-    return yaml.safe_load((FOLDER / f"{name}.schema.yaml").read_text())
+    return yaml.safe_load((FOLDER / f"{name}.schema.yaml").read_text(encoding="utf-8"))
 
 
 def plain(value: Any, where: str) -> Any:

@@ -73,7 +73,7 @@ def sha256(path: str | Path) -> str:
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as json. Numbers that are not finite become null: json has no other way to write them."""
     with atomic(path) as part:
-        part.write_text(json.dumps(plain(value), indent=1, sort_keys=False, allow_nan=False) + "\n")
+        part.write_text(json.dumps(plain(value), indent=1, sort_keys=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def plain(value: Any) -> Any:
@@ -90,7 +90,7 @@ def plain(value: Any) -> Any:
 
 
 def read_json(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

@@ -44,7 +44,7 @@ class Pin(NamedTuple):
 def read_pins(table: Path) -> dict[tuple[str, ...], Pin]:
     """Return the pins of a table by group and file. Raise a `UserError` if a line is not a pin."""
     pins = {}
-    for number, line in enumerate(table.read_text().splitlines() if table.exists() else [], 1):
+    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines() if table.exists() else [], 1):
         if match := LINE.fullmatch(line):
             pins[match.group(1, 2)] = Pin(*match.groups())
         elif not line.startswith("#") and line not in HEADING.splitlines():
@@ -106,7 +106,7 @@ def verify(entries: dict[str, dict[str, Any]], paths: dict[str, Path], group: st
         for entry in (entries[key], *map(archives.as_file, packed)):
             file = path.with_name(entry["name"])
             if file not in pins and file.exists() and not known(entry, group)[0]:
-                hash_, noted = sha256(file), note(file).read_text() if note(file).exists() else ""
+                hash_, noted = sha256(file), note(file).read_text(encoding="utf-8") if note(file).exists() else ""
                 source = noted.removeprefix(f"{hash_} ") if noted.startswith(hash_) else "unknown"
                 pins[file] = Pin(group, file.name, hash_, str(file.stat().st_size), source)
     return list(pins.values())
@@ -140,7 +140,9 @@ def pin(pins: Iterable[Pin], table: Path = LOCAL) -> list[Pin]:
                         f"{'/'.join(key)}: {table} has sha256 {merged[key].sha256}, not {pin.sha256}: {remedy}"
                     )
             with atomic(table) as part:
-                part.write_text("\n".join([HEADING, *("\t".join(merged[key]) for key in sorted(merged))]) + "\n")
+                part.write_text(
+                    "\n".join([HEADING, *("\t".join(merged[key]) for key in sorted(merged))]) + "\n", encoding="utf-8"
+                )
     except OSError as error:
         hashes = ", ".join(f"{'/'.join(key)} {pin.sha256}" for key, pin in given.items())
         remedy = f"make it writable, or give these sha256 in the config: {hashes}"

@@ -99,7 +99,7 @@ class _Download:
                 leftover.unlink()
             if not self.known:  # the table of pins is public, so the address of a mirror must not get into it
                 public = "a mirror" if place in mirrored else " ".join(place.split())
-                checksums.note(path).write_text(f"{sha256(path)} {public}")
+                checksums.note(path).write_text(f"{sha256(path)} {public}", encoding="utf-8")
             return place
         raise Failure("; ".join(problems) or "the config names none")
 
@@ -155,7 +155,7 @@ class _Download:
 
         done = part.stat().st_size if part.exists() else 0
         headers = sources.HEADERS | ({"Range": f"bytes={done}-"} if done else {})
-        headers |= {"If-Range": tag.read_text()} if done and tag.exists() else {}
+        headers |= {"If-Range": tag.read_text(encoding="utf-8")} if done and tag.exists() else {}
         try:
             with requests.get(address, headers=headers, stream=True, timeout=(CONNECT, READ)) as response:
                 status, given = response.status_code, response.headers
@@ -170,7 +170,7 @@ class _Download:
                 done = done if status == 206 else 0
                 tag.unlink(missing_ok=True)
                 if given.get("ETag", "").startswith('"'):  # a weak ETag (W/...) does not mean the same bytes
-                    tag.write_text(given["ETag"])
+                    tag.write_text(given["ETag"], encoding="utf-8")
                 total = done + int(given["Content-Length"]) if "Content-Length" in given else None
                 with open(part, "ab" if done else "wb") as file, bar(total, self.entry["name"], "B") as progress:
                     progress.unit_scale = True
@@ -201,9 +201,9 @@ def _package(source: dict[str, str], folder: Path) -> Path:
     if not source.get("sha256"):
         raise Failure("a package needs its sha256 in the config")
     pinned = folder / "requirements.txt"
-    pinned.write_text(f"{source['pypi']} --hash=sha256:{source['sha256']}\n")
+    pinned.write_text(f"{source['pypi']} --hash=sha256:{source['sha256']}\n", encoding="utf-8")
     command = [*sources.PIP, "download", "--no-deps", "--ignore-requires-python", "-d", folder, "-r", pinned]
-    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace")
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace", encoding="utf-8")
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         raise Failure(f"pip: {' '.join(errors[-1:]).removeprefix('ERROR: ')[:200] or 'no reason given'}")

@@ -124,7 +124,7 @@ def _package(requirement: str) -> str:
     command = [*PIP, "index", "versions", name, "--pre", "--ignore-requires-python"]
     command += ["--retries=0", f"--timeout={TIMEOUT}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE - 1)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE - 1, encoding="utf-8")
     except subprocess.TimeoutExpired:
         return ""
     listed = done.stdout.partition("Available versions:")[2].partition("\n")[0].replace(",", " ").split()

@@ -10,7 +10,7 @@ Modules: `params` (all parameters), `network` (eqs. 1 and 2), `objective` (eq. 3
 
 from typing import Any
 
-__all__ = ["InterpretableAutoencoder"]
+__all__ = ["InterpretableAutoencoder"]  # noqa: F822 - see __getattr__
 
 
 def __getattr__(name: str) -> Any:

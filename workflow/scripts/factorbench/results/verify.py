@@ -87,7 +87,7 @@ def make_again(record: dict[str, Any], root: Path, folder: Path) -> None:
         (folder / "resources" / group / name).touch()
     command = [sys.executable, "-m", "snakemake", "results/report.html", "--snakefile", str(PROJECT / "Snakefile")]
     command += ["--directory", str(folder), "--cores", "all", "--allowed-rules", *RULES]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         raise UserError("scores, tables and figures could not be made again from these runs; the lines above say why")

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m factorbench.runs <job.json>", file=sys.stderr)
         return 2
     try:
-        job = json.loads(Path(arguments[0]).read_text())
+        job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         missing = [key for key in JOB_KEYS if key not in job]
         if missing:
             raise UserError(f"{arguments[0]}: the job lacks {', '.join(missing)}")
