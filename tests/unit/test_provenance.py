@@ -2,8 +2,13 @@
 
 import gzip
 import importlib.metadata
+import json
+import os
 import platform
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from factorbench.contracts.errors import UserError
@@ -12,6 +17,7 @@ from factorbench.contracts.scores import SCORE_COLUMNS
 from factorbench.data import sources
 from factorbench.results import provenance, verify
 from factorbench.results.runtime import runs_table, runtime_table
+from factorbench.runs import machine
 
 from tests.unit import metric_fixtures as toy
 
@@ -99,6 +105,83 @@ def test_timings_are_columns_of_their_tables():
         left = provenance.without_timings(name, table)
         assert set(table) - set(left) == set(provenance.TIMINGS[name])
     assert list(provenance.without_timings("scores", toy.scores({}))) == list(SCORE_COLUMNS)
+
+
+# ----------------------------------------------------------------------------------------------------------------- git
+
+
+def git(folder, *arguments):
+    author = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "core.hooksPath=/dev/null"]
+    done = subprocess.run(
+        ["git", "-C", folder, *author, *arguments], check=True, capture_output=True, text=True, encoding="utf-8"
+    )
+    return done.stdout.strip()
+
+
+def commit_all(folder):
+    """Commit all files of a new repository in ``folder``; return the commit."""
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "all")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the project's package, alone in a folder."""
+    copy = tmp_path / "outer/project/factorbench"
+    shutil.copytree(Path(machine.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def state(package, **environment):
+    """What the copied ``package`` says of its commit, in a process of its own."""
+    code = "import json; from factorbench.runs.machine import git_state; print(json.dumps(git_state()))"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        env=os.environ | {"PYTHONPATH": str(package.parent)} | environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    return json.loads(done.stdout)
+
+
+def test_the_commit_is_that_of_the_checkout(package):
+    commit = commit_all(package.parent)
+    assert state(package) == [commit, False]
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    assert state(package) == [commit, True]
+
+
+def test_a_repository_that_does_not_hold_the_package_gives_no_commit(package):
+    """As for a project that was unpacked from an archive into a folder of another repository."""
+    outer = package.parents[1]
+    (outer / ".gitignore").write_text("project\n", encoding="utf-8")
+    commit_all(outer)
+    assert state(package) == [None, None]
+    (outer / ".gitignore").unlink()
+    assert state(package) == [None, None]
+
+
+def test_a_hook_of_another_repository_does_not_lend_its_commit(package, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(package.parent, other)
+    (other / "more").touch()
+    places = {"GIT_DIR": f"{other}/.git", "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": f"{other}/.git/index"}
+    assert commit_all(other) != (commit := commit_all(package.parent))
+    assert state(package, **places, GIT_PREFIX="") == [commit, False]
+
+
+def test_a_new_method_that_git_does_not_hold_is_a_change(package):
+    (package.parent / ".gitignore").write_text("scratch_*\n", encoding="utf-8")
+    commit = commit_all(package.parent)
+    (package / "methods/notes.txt").touch()
+    (package / "methods/scratch_mine.py").touch()
+    assert state(package) == [commit, False]
+    (package / "methods/mine.py").touch()
+    assert state(package) == [commit, True]
 
 
 # -------------------------------------------------------------------------------------------------------------- verify

@@ -60,8 +60,8 @@ def manifest(
     -------
     dict
         ``config``, ``given``; ``python`` and ``packages``, the version of every installed package; ``git``: commit,
-        and whether tracked files differed from it; ``runs``: their number, start of the first and end of the last
-        (UTC), and how many were made on each machine by which commit; ``inputs`` and ``outputs``: ``bytes`` and
+        and whether the code differed from it (`git_state`); ``runs``: their number, start of the first and end of the
+        last (UTC), and how many were made on each machine by which commit; ``inputs`` and ``outputs``: ``bytes`` and
         ``sha256`` of each file by path.
     """
     commit, dirty = git_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import resource
 import subprocess
@@ -15,6 +16,12 @@ from ..contracts.errors import UserError
 
 PACKAGES = ("numpy", "scipy", "pandas", "anndata", "scanpy", "scikit-learn", "torch", "snakemake")
 """Packages whose version every run records; a method adds its own (`registry.MethodSpec.packages`)."""
+PACKAGE = Path(__file__).parents[1]
+GIT_PLACES = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+)
+"""Environment variables by which git is led to another repository. They are set while a hook of that one runs."""
 
 
 def choose_device(wanted: str, gpu: str) -> str:
@@ -73,13 +80,22 @@ def versions(more: Iterable[str] = ()) -> dict[str, str]:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of this checkout and whether tracked files differ from it; (None, None) without git."""
+    """Return the commit of this checkout, and whether the code differs from it.
+
+    "Differs" means that a tracked file has changed, or that the package has a Python file that git neither tracks nor
+    ignores, such as a new method. (None, None): there is no git, or the repository around this package is another
+    one that does not track it.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in GIT_PLACES}
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout.strip()
+        command = ["git", "-C", str(PACKAGE), *arguments]
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+        return done.stdout.decode(errors="replace").strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+        git("ls-files", "--error-unmatch", "runs/machine.py")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD"), bool(changed or git("ls-files", "--others", "--exclude-standard", "*.py"))
     except (OSError, subprocess.CalledProcessError):
         return None, None
