@@ -84,7 +84,8 @@ def test_hdf5_of_another_format_is_refused(tmp_path, reader, options, content):
     elif content == "hdf5":
         with h5py.File(path, "w") as file:
             file["matrix"] = [1]
-    with refused("cannot be read .* download it again", start=path):
+    right = {"html": "cannot be read: it is a web page", "hdf5": r"cannot be read .*; docs/inputs\.md"}
+    with refused(right.get(content, "cannot be read .* download it again"), start=path):
         read(reader, {"counts": path}, options)
 
 

@@ -26,6 +26,9 @@ PARTS = {
 }
 """Kind -> its package and the function that its files define."""
 
+SHOWN = 30
+"""Known names that an error lists."""
+
 
 @dataclass(frozen=True)
 class Param:
@@ -223,10 +226,13 @@ def method_params(use: str, given: dict[str, Any], where: str) -> dict[str, Any]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message: the names that may have been meant, or else all known names."""
-    known = list(known)
+    """Return the end of an error message: the names that may have been meant, or else `SHOWN` known names."""
+    known = sorted(map(str, known))
     near = difflib.get_close_matches(name, known, n=3)
-    return f" (did you mean {' or '.join(near)}?)" if near else f" (there are: {', '.join(sorted(known))})"
+    if near:
+        return f" (did you mean {' or '.join(near)}?)"
+    more = [f"... {len(known)} in all"] if len(known) > SHOWN else []
+    return f" (there are: {', '.join([*known[:SHOWN], *more])})"
 
 
 def refer(name: str, known: Iterable[str], where: str) -> None:

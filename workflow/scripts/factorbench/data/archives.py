@@ -17,6 +17,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ..contracts.errors import UserError
+from . import formats
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -85,17 +86,17 @@ def _open(archive: Path, member: str, limit: int, stack: contextlib.ExitStack) -
     raise Failure(f"{archive.name} has no file {member}")
 
 
-class Text(io.RawIOBase):
-    """The bytes of a text file, plain or gzip, unpacked while they are read.
+class Content(io.RawIOBase):
+    """The bytes of a file, plain or gzip, unpacked while they are read.
 
     Raises OSError, ValueError, EOFError or zlib.error if the file cannot be opened or unpacked, and a `UserError` if it
-    unpacks to more than ``unpacked`` GiB or contains a zero byte.
+    unpacks to more than ``unpacked`` GiB.
     """
 
     def __init__(self, path: Path, unpacked: float):
         self.path, self.unpacked = path, unpacked
         self.stored = open(path, "rb", CHUNK)  # noqa: SIM115
-        packed = path.suffix == ".gz" or self.stored.peek(2)[:2] == b"\x1f\x8b"
+        packed = path.suffix == ".gz" or self.stored.peek(2)[:2] == formats.GZIP
         self.content = gzip.GzipFile(fileobj=self.stored) if packed else self.stored
         self.left = unpacked * GIB if packed else math.inf
 
@@ -108,13 +109,22 @@ class Text(io.RawIOBase):
         if self.left < 0:
             remedy = "raise limits.unpacked if that is right"
             raise UserError(f"{self.path}: unpacks to more than {self.unpacked:g} GiB; {remedy}")
-        if b"\0" in bytes(buffer[:n]):
-            raise UserError(f"{self.path}: is not text; replace it with a text file")
         return n
 
     def close(self) -> None:
         self.stored.close()
         super().close()
+
+
+class Text(Content):
+    """The bytes of a text file. Raises what `Content` does, and a `UserError` if it contains a zero byte."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        n = super().readinto(buffer)
+        if b"\0" in bytes(buffer[:n]):
+            reason = formats.READ_INSTEAD.get(formats.recognise(self.path), "")
+            raise UserError(f"{self.path}: is not text; {f'it is {reason}' if reason else 'give a text file'}")
+        return n
 
 
 def text(path: Path, unpacked: float) -> io.BufferedReader:

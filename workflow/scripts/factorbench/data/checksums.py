@@ -19,7 +19,7 @@ from filelock import FileLock
 from ..config.plan import PROJECT
 from ..contracts.errors import UserError
 from ..contracts.files import atomic, sha256
-from . import archives
+from . import archives, formats
 
 COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
 HEADING = "# Files without a published hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
@@ -62,11 +62,6 @@ def known(entry: dict[str, Any], group: str) -> tuple[str, str]:
     return "", ""
 
 
-def web_page(start: bytes) -> bool:
-    """Return whether a file begins as a web page, which servers may send in place of a file."""
-    return start.lstrip().lower().startswith((b"<!doctype", b"<html"))
-
-
 def fault(path: Path, entry: dict[str, Any], group: str) -> str:
     """Return in a few words why ``path`` is not the ``file`` of the config; an empty text if it is.
 
@@ -75,7 +70,7 @@ def fault(path: Path, entry: dict[str, Any], group: str) -> str:
     expected, where = known(entry, group)
     with open(path, "rb") as file:
         start = file.read(512)
-    page = " (it is a web page)" if web_page(start) else ""
+    page = " (it is a web page)" if formats.is_web_page(start) else ""
     if not expected:
         offset, magic = MAGIC.get(Path(entry["name"]).suffix, (0, b""))
         fits = start and not page and start[offset:].startswith(magic)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..config.plan import PROJECT
-from . import archives, checksums
+from . import archives, formats
 
 TIMEOUT, DEADLINE = 5.0, 10.0
 """Seconds in which each server must answer, in one attempt, and after which all checks end."""
@@ -111,7 +111,7 @@ def _problem(place: str) -> str:
         with requests.get(place, headers=HEADERS, stream=True, timeout=TIMEOUT) as response:
             if response.status_code not in (200, BUSY):
                 return f"answers HTTP {response.status_code}"
-            return "sends a web page" if response.ok and checksums.web_page(response.raw.read(100)) else ""
+            return "sends a web page" if response.ok and formats.is_web_page(response.raw.read(100)) else ""
     except (OSError, HTTPError, ValueError) as error:
         return f"does not answer ({archives.short(error)})"
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +15,8 @@ import pandas as pd
 
 from ...contracts.errors import UserError
 from ...registry import refer
-from ..archives import GIB, text
+from .. import formats
+from ..archives import CHUNK, GIB, Content, text
 
 if TYPE_CHECKING:
     import h5py
@@ -27,11 +32,18 @@ def file_of(files: dict[str, Path], key: Any, option: str) -> Path:
     return Path(files[key])
 
 
-def unreadable(path: Path, error: BaseException | str) -> UserError:
-    """Return the error for a file that is damaged or of another format."""
+def unreadable(path: Path, error: BaseException | str, *reads: str) -> UserError:
+    """Return the error for a file that is damaged, or of another format than those that the reader ``reads``.
+
+    ``error`` is what a library raised, or the text of what it raised where the file should have gone on.
+    """
+    format_ = formats.recognise(path)
+    if format_ and format_ not in reads:
+        return UserError(f"{path}: cannot be read: it is {formats.READ_INSTEAD[format_]}")
     reason = " ".join(str(error).split())[:120]
-    remedy = "check what the config says of it; if it is incomplete, delete it to download it again"
-    return UserError(f"{path}: cannot be read ({reason}); {remedy}")
+    if isinstance(error, str | OSError | EOFError | RuntimeError | zlib.error):
+        return UserError(f"{path}: cannot be read ({reason}); if it is incomplete, delete it to download it again")
+    return UserError(f"{path}: cannot be read ({reason}); docs/inputs.md says which forms of files are read")
 
 
 def read_columns(path: Path, unpacked: float, sep: str = "\t", **options: Any) -> pd.DataFrame:
@@ -43,17 +55,45 @@ def read_columns(path: Path, unpacked: float, sep: str = "\t", **options: Any) -
         raise unreadable(path, error) from None
 
 
-def check_unpacked(file: h5py.File, path: Path, unpacked: float) -> None:
-    """Raise a `UserError` if the arrays of an open HDF5 file take more than ``unpacked`` GiB of memory.
+@contextlib.contextmanager
+def open_hdf5(path: Path, unpacked: float) -> Iterator[h5py.File]:
+    """Open an HDF5 file, plain or gzip, the arrays of which take at most ``unpacked`` GiB of memory.
 
-    ValueError: an array is stored in another file, which could be any file of the user.
+    A gzip file is unpacked into a temporary folder, since HDF5 reads its files here and there.
+
+    Raises
+    ------
+    UserError
+        If it unpacks to more.
+    ValueError
+        If an array is stored in another file, which could be any file of the user.
     """
+    import h5py
+
+    with contextlib.ExitStack() as stack:
+        plain = path
+        with open(path, "rb") as file:
+            packed = file.read(2) == formats.GZIP
+        if packed:
+            plain = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "unpacked"
+            with Content(path, unpacked) as content, open(plain, "wb") as target:
+                shutil.copyfileobj(content, target, CHUNK)
+        file = stack.enter_context(h5py.File(plain))
+        check_unpacked(file, path, unpacked)
+        yield file
+
+
+def check_unpacked(file: h5py.File, path: Path, unpacked: float) -> None:
     members: list[h5py.Group | h5py.Dataset] = []
     file.visititems(lambda _, member: members.append(member))
     for member in members:
         if getattr(member, "is_virtual", False) or getattr(member, "external", None):
             raise ValueError(f"{member.name} is kept in another file")
-    size = sum(getattr(member, "nbytes", 0) for member in members)
+    check_size(path, sum(getattr(member, "nbytes", 0) for member in members), unpacked)
+
+
+def check_size(path: Path, size: int, unpacked: float) -> None:
+    """Raise a `UserError` if a file unpacks to ``size`` bytes, which is more than ``unpacked`` GiB."""
     if size > unpacked * GIB:
         raise UserError(
             f"{path}: unpacks to {size / GIB:.3g} GiB, more than {unpacked:g}; raise limits.unpacked if that is right"
