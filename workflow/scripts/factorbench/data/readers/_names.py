@@ -1,0 +1,29 @@
+"""What the names of cells and of genes look like, for files that do not say which is which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+
+CELL = re.compile("[ACGT]{8,}")
+"""Part of the name of a cell: its barcode."""
+IDENTIFIER = re.compile("(ENS[A-Z]*G|FBgn|WBGene)[0-9]{5,}")
+"""Start of a gene's identifier in Ensembl, FlyBase or WormBase."""
+SYMBOL = re.compile(
+    "(ACTB|GAPDH|MALAT1|B2M|EEF1A1|RP[LS][0-9]+[AXYL]?|MT-(ND[1-6]|CO[1-3]|CYB|ATP[68]))", re.IGNORECASE
+)
+"""Symbols of genes that nearly all data of human, mouse or rat have."""
+
+FIRST = 100_000
+"""Names that are looked at, more than any data have genes. There may be millions of cells."""
+
+
+def looks_like(names: Iterable[str]) -> str:
+    """Return what most of the first names are: ``"cells"``, ``"genes"``, or an empty text if it is not certain."""
+    names = [str(name) for name in islice(names, FIRST)]
+    if sum(bool(CELL.search(name)) for name in names) > len(names) / 2:
+        return "cells"
+    if sum(bool(IDENTIFIER.match(name)) for name in names) > len(names) / 2:
+        return "genes"
+    return "genes" if len({name for name in names if SYMBOL.fullmatch(name)}) > 1 else ""
