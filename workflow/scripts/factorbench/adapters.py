@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from .contracts.errors import UserError, out_of_resources, report_once
+from .contracts.process import begin
 from .runs import children
 
 STOPPED = {130: "interrupted (SIGINT)", 143: "stopped (SIGTERM)"}
@@ -27,6 +28,7 @@ def reporting(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         signal.signal(number, lambda *_, status=status: sys.exit(status))
+    begin()
     report_once()
     children.watch(children.below_snakemake(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     terminal, job = sys.stderr, " ".join([snakemake.rule, "/".join(snakemake.wildcards)]).strip()

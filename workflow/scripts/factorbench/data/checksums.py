@@ -19,6 +19,7 @@ from filelock import FileLock
 from ..config.plan import PROJECT
 from ..contracts.errors import UserError
 from ..contracts.files import atomic, sha256
+from ..contracts.process import begin
 from . import archives, formats
 
 COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
@@ -157,4 +158,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    begin()
     main()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..contracts.files import read_table
+from ..contracts.process import begin
 from ..results.runtime import hosts, several_hosts
 
 
@@ -49,4 +50,5 @@ def summary(results: Path) -> str:
 
 
 if __name__ == "__main__":
+    begin()
     print(summary(Path(sys.argv[1] if len(sys.argv) > 1 else "results")))

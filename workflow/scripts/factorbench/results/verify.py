@@ -18,6 +18,7 @@ from typing import Any
 from ..config.plan import PROJECT, needed_files
 from ..contracts.errors import UserError
 from ..contracts.files import read_json, write_json
+from ..contracts.process import begin
 from ..runs.machine import git_state
 from .provenance import files_in, packages, size_and_hash
 
@@ -87,9 +88,9 @@ def make_again(record: dict[str, Any], root: Path, folder: Path) -> None:
         (folder / "resources" / group / name).touch()
     command = [sys.executable, "-m", "snakemake", "results/report.html", "--snakefile", str(PROJECT / "Snakefile")]
     command += ["--directory", str(folder), "--cores", "all", "--allowed-rules", *RULES]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
-        print(done.stdout, file=sys.stderr)
+        print(done.stdout.decode(errors="replace"), file=sys.stderr)
         raise UserError("scores, tables and figures could not be made again from these runs; the lines above say why")
 
 
@@ -146,4 +147,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    begin()
     sys.exit(main(sys.argv[1:]))

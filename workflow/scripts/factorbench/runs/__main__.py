@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ..contracts.errors import UserError, out_of_resources, report_once
+from ..contracts.process import begin
 from ..contracts.run import JOB_KEYS
 from . import children
 from .execute import execute
@@ -43,4 +44,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    begin()
     sys.exit(main(sys.argv[1:]))

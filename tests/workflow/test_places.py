@@ -1,0 +1,159 @@
+"""The workflow in unusual surroundings: a notebook's environment, other locales, odd paths, disks without locks."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from factorbench.contracts.files import read_json, read_table, write_json
+
+from tests.planted import ROOT
+from tests.workflow.conftest import Bench, clean_environment, local, planted_config, planted_counts
+
+NOTEBOOK = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+"""What a notebook sets; the backend is not among the packages of this project."""
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def python(folder, *arguments, fails=False, executable=sys.executable, **environment):
+    """Run Python in ``folder`` with the package of this project; return all it printed."""
+    paths = {"PYTHONPATH": str(ROOT / "workflow/scripts")}
+    command = [executable, *arguments]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment() | paths | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    printed = done.stdout.decode(errors="replace")
+    assert (done.returncode != 0) == fails, printed[-5000:]
+    return printed
+
+
+def snakemake(bench, *arguments, **more):
+    return python(bench.folder, "-m", "snakemake", "--cores", "2", *arguments, **more)
+
+
+def errors(printed):
+    return [line for line in printed.splitlines() if line.startswith("error: ")]
+
+
+def one_method(bench):
+    """Leave one fast method in the config of a ``bench``, and no figures."""
+    bench.config["methods"] = {"gene_set_mean": {"use": "gene_set_mean"}}
+    bench.config["runs"] = [{"datasets": ["planted"], "methods": ["gene_set_mean"]}]
+    bench.config["figures"] = {}
+    bench.config.pop("claims", None)
+    bench.write_config(bench.config)
+
+
+# ------------------------------------------------------------------------------------------- entry points, a notebook
+
+
+def entry_points():
+    """Every module of the package that ``python -m`` can run."""
+    scripts = ROOT / "workflow/scripts"
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted((scripts / "factorbench").rglob("*.py"))}
+    names = [".".join(p.relative_to(scripts).with_suffix("").parts) for p, text in texts.items() if "__main__" in text]
+    return [name.removesuffix(".__main__") for name in names]
+
+
+def test_the_entry_points_are_found():
+    assert {"factorbench.runs", "factorbench.results.verify", "factorbench.reporting.terminal"} <= {*entry_points()}
+
+
+@pytest.mark.parametrize("module", entry_points())
+def test_entry_points_need_no_display_and_print_every_letter(tmp_path, module):
+    """Whatever the user's MPLBACKEND and locale."""
+    run = f"with contextlib.suppress(SystemExit): runpy.run_module({module!r}, None, '__main__')"
+    code = f"import contextlib, runpy\n{run}\nimport matplotlib\nprint('IFN-γ')"
+    for backend in ("nonsense", *NOTEBOOK.values()):
+        assert python(tmp_path, "-c", code, MPLBACKEND=backend, PYTHONIOENCODING="ascii").endswith("IFN-\\u03b3\n")
+
+
+def test_a_notebook_that_imports_the_package_keeps_its_settings(tmp_path):
+    code = (
+        f"import os, sys\nbefore = dict(os.environ), sys.stdout.errors\nimport {', '.join(entry_points())}\n"
+        "import factorbench.adapters, factorbench.runs.__main__, factorbench.model\n"
+        "assert before == (dict(os.environ), sys.stdout.errors)"
+    )
+    python(tmp_path, "-c", code, **NOTEBOOK)
+
+
+def test_rules_need_no_display(bench):
+    """scanpy imports matplotlib when data are prepared."""
+    snakemake(bench, "results/data/planted/prepared.h5ad", **NOTEBOOK)
+
+
+# -------------------------------------------------------------------------------------------------------------- locales
+
+
+@pytest.fixture(scope="module")
+def latin1(tmp_path_factory):
+    """Environment variables of a locale of which the encoding is ISO 8859-1."""
+    folder = tmp_path_factory.mktemp("locale")
+    if not shutil.which("localedef"):
+        pytest.skip("there is no localedef")
+    name = "en_US.ISO-8859-1"
+    made = subprocess.run(["localedef", "-i", "en_US", "-f", "ISO-8859-1", folder / name], capture_output=True)
+    environment = {"LOCPATH": str(folder), "LC_ALL": name}
+    encoding = python(folder, "-c", "import locale; print(locale.getpreferredencoding())", **environment)
+    if made.returncode or encoding != "ISO-8859-1\n":
+        pytest.skip(f"no locale with ISO 8859-1 could be made: {made.stderr.decode(errors='replace')}")
+    return environment
+
+
+@pytest.fixture(scope="module")
+def lettered(tmp_path_factory, latin1):
+    """A benchmark with letters beyond Latin-1 in all its names, run to its end in a Latin-1 locale; what it printed."""
+    folder = tmp_path_factory.mktemp("lettered")
+    bench = Bench(folder)
+    bench.config = planted_config(folder)
+    one_method(bench)
+    data, gmt = planted_counts()
+    data.obs["type"] = data.obs["type"].cat.rename_categories({"A": "IFN-γ"})
+    data.write_h5ad(folder / "planted.h5ad")
+    (folder / "planted.gmt").write_text(gmt.replace("SET_0", "SET_β"), encoding="utf-8")
+    bench.config["datasets"]["planted"] |= {
+        "title": "Größe 干扰素",
+        "files": {"counts": local(folder / "planted.h5ad")},
+    }
+    bench.config["gene_sets"]["sets"]["file"] = local(folder / "planted.gmt")
+    bench.config["methods"]["gene_set_mean"]["title"] = "Mean é 平均"
+    bench.write_config(bench.config)
+    targets = [f"results/{name}" for name in ("report.html", "manifest.json", "data/planted/description.txt")]
+    return bench, snakemake(bench, *targets, **latin1)
+
+
+def test_results_are_the_same_in_a_locale_without_the_letters(lettered):
+    bench, printed = lettered
+    assert "run 1 of 1: Mean" in printed
+    assert "IFN-\\u03b3" in printed
+    scores = read_table(bench.result("tables/scores.tsv"))
+    assert "SET_β" in set(scores["factor"])
+    assert {"cell_type=IFN-γ"} <= set(scores["label"].dropna())
+    page = bench.result("report.html").read_text(encoding="utf-8")
+    assert all(letters in page for letters in ("Größe 干扰素", "Mean é 平均"))
+    description = bench.result("data/planted/description.txt").read_text(encoding="utf-8")
+    assert "IFN-γ" in description
+    assert read_json(bench.result("manifest.json"))["given"]["datasets"]["planted"]["title"] == "Größe 干扰素"
+
+
+@pytest.mark.parametrize("locale", ["latin1", "ascii"])
+def test_the_summary_can_be_printed_in_every_locale(lettered, latin1, locale):
+    environment = latin1 if locale == "latin1" else ASCII
+    printed = python(lettered[0].folder, "-m", "factorbench.reporting.terminal", **environment)
+    assert "SET_\\u03b2" in printed
+
+
+def test_results_can_be_verified_in_another_locale(lettered):
+    assert "are the same" in python(lettered[0].folder, "-m", "factorbench.results.verify", **ASCII)
+
+
+def test_what_snakemake_prints_in_another_encoding_does_not_end_the_check_of_results(tmp_path, latin1):
+    record = {"given": {"datasets": {}, "Größe": 1}, "config": {"datasets": {}}, "inputs": {}, "outputs": {}}
+    (tmp_path / "results").mkdir()
+    write_json(tmp_path / "results/manifest.json", record)
+    printed = python(tmp_path, "-m", "factorbench.results.verify", fails=True, **latin1)
+    assert [*printed.splitlines()][-1].startswith("error: scores, tables and figures could not be made again")
