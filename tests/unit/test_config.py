@@ -9,6 +9,7 @@ from factorbench.config.resolve import resolve, seconds
 from factorbench.config.schema import read
 from factorbench.contracts.errors import UserError
 
+from tests.bad_data.outcome import refused
 from tests.planted import ROOT
 
 
@@ -155,7 +156,9 @@ def test_a_change_of_a_numeric_key_prepares_again_and_of_a_display_key_does_not(
         changed = copy.deepcopy(config)
         changed["datasets"]["kang_small"][key] = value
         assert preparation(resolve(changed)["datasets"]["kang_small"]) != before, key
-    assert set(PREPARE_KEYS) - set(NUMERIC) == {"missing", "prefixes", "orthologs"}, "these follow from other keys"
+    assert set(PREPARE_KEYS) - set(NUMERIC) == {"missing", "prefixes", "descriptions", "orthologs"}, (
+        "these follow from other keys"
+    )
     for key in ("title", "organism", "doi", "licence", "citation"):
         changed = copy.deepcopy(config)
         changed["datasets"]["kang_small"][key] = "Corrected"
@@ -204,3 +207,22 @@ def test_every_key_is_documented():
     for name, rules in schema["$defs"].items():
         missing += undocumented(rules, name)
     assert not missing
+
+
+@pytest.mark.parametrize("kind", ["gene_sets", "orthologs"])
+def test_the_default_of_a_collection_is_named_and_does_not_follow_the_order(config, kind):
+    """Snakemake puts the keys of a file that is laid over the config first."""
+    name = config[f"default_{kind}"]
+    config["datasets"]["macosko"]["symbols"] = "orthologs"
+    config["datasets"]["macosko"].pop("gene_sets", None)
+    before = resolve(copy.deepcopy(config))["datasets"]["macosko"]
+    assert name in before[kind]
+    config[kind] = {"mine": copy.deepcopy(config[kind][name]), **config[kind]}
+    assert resolve(copy.deepcopy(config))["datasets"]["macosko"][kind] == before[kind]
+    del config[f"default_{kind}"]
+    with refused(f"datasets.[a-z_]+.{kind}: names none of mine, {name}.*default_{kind}"):
+        resolve(copy.deepcopy(config))
+    config[kind] = {"mine": config[kind]["mine"]}
+    for dataset in config["datasets"].values():
+        dataset.pop(kind, None)
+    assert "mine" in resolve(config)["datasets"]["macosko"][kind]

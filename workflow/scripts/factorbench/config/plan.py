@@ -16,8 +16,8 @@ RAW_KEYS = ("files", "reader", "options", "without", "expect")
 
 PREPARE_KEYS = (
     *("labels", "contrast", "donor", "hold_out", "missing", "n_cells", "subset_seed", "min_cells", "zeroed_by"),
-    *("target_sum", "hvg_flavor", "n_top_genes", "gene_sets", "prefixes", "min_genes", "max_genes", "n_sets"),
-    *("keep_sets", "symbols", "orthologs"),
+    *("target_sum", "hvg_flavor", "n_top_genes", "gene_sets", "prefixes", "descriptions", "min_genes", "max_genes"),
+    *("n_sets", "keep_sets", "symbols", "orthologs"),
 )
 """Keys of a dataset that its prepared data depend on, beyond `RAW_KEYS`. A change of any other key, for example of
 the title or the citation, prepares and fits nothing again."""

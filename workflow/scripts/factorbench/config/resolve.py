@@ -33,11 +33,11 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     -------
     dict
         As the schema says, with these additions. For each dataset: ``raw`` and ``group``, the datasets whose raw.h5ad
-        and whose folder of downloads it shares; ``gene_sets`` as a list, with their ``prefixes``; ``missing`` samples.
-        ``budget`` and ``timeout`` in seconds. Parameters of readers, methods, metrics and figures complete, so that
-        they say how a model is trained. ``planned``: every run as [dataset, method, seed]. ``left_out``: a line for
-        each figure that shows less than it names. ``other_claims``: ids of the claims about datasets that are not run;
-        ``claims`` is empty if that is all of them.
+        and whose folder of downloads it shares; ``gene_sets`` as a list, with their ``prefixes`` and ``descriptions``;
+        ``missing`` samples. ``budget`` and ``timeout`` in seconds. Parameters of readers, methods, metrics and figures
+        complete, so that they say how a model is trained. ``planned``: every run as [dataset, method, seed].
+        ``left_out``: a line for each figure that shows less than it names. ``other_claims``: ids of the claims about
+        datasets that are not run; ``claims`` is empty if that is all of them.
 
     Raises
     ------
@@ -123,16 +123,17 @@ def resolve_dataset(dataset: dict[str, Any], config: dict[str, Any], where: str)
     given = {"unpacked": config["limits"]["unpacked"]} if "unpacked" in spec.params else {}
     dataset["options"] = registry.resolve(spec, given | dataset["options"], f"{where}.options")
     leave_out(dataset, where)
-    collections = dataset["gene_sets"] or next(iter(config["gene_sets"]))
+    collections = dataset["gene_sets"] or default_of("gene_sets", config, where)
     dataset["gene_sets"] = [collections] if isinstance(collections, str) else collections
     for name in dataset["gene_sets"]:
         refer(name, config["gene_sets"], f"{where}.gene_sets")
     entries = [config["gene_sets"][name] for name in dataset["gene_sets"]]
     dataset["prefixes"] = [entry["prefix"] for entry in entries]
+    dataset["descriptions"] = [entry["descriptions"] for entry in entries]
     for key in ("min_genes", "max_genes"):
         dataset[key] = entries[0][key] if dataset[key] is None else dataset[key]
     if dataset["symbols"] == "orthologs":
-        dataset["orthologs"] = dataset["orthologs"] or next(iter(config["orthologs"]), "")
+        dataset["orthologs"] = dataset["orthologs"] or default_of("orthologs", config, where)
         refer(dataset["orthologs"], config["orthologs"], f"{where}.orthologs")
     if HELD_OUT in dataset["labels"]:
         raise UserError(f"{where}.labels.{HELD_OUT}: this name is reserved for held-out cells; rename the label")
@@ -142,6 +143,21 @@ def resolve_dataset(dataset: dict[str, Any], config: dict[str, Any], where: str)
     for key, label in labels.items():
         if label:
             refer(label, dataset["labels"], f"{where}.{key}")
+
+
+def default_of(kind: str, config: dict[str, Any], where: str) -> str:
+    """Return the collection of gene sets or table of orthologs for a dataset that names none.
+
+    It is the one that the config names as the default, or the only one. The order of the entries does not matter, since
+    Snakemake puts the keys of a file that is laid over another first. Raise a `UserError` if several could be meant.
+    """
+    name, entries = config[f"default_{kind}"], config[kind]
+    if name or len(entries) == 1:
+        return name or next(iter(entries))
+    raise UserError(
+        f"{where}.{kind}: names none of {', '.join(entries) or 'them; the config has none'}; name one here, or one for "
+        f"all datasets as default_{kind}"
+    )
 
 
 def leave_out(dataset: dict[str, Any], where: str) -> None:
