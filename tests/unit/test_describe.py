@@ -128,7 +128,9 @@ def test_poor_matches_are_shown_with_what_may_help(data):
     assert topics(data, symbols=poor)["symbols"] == [
         "as_is: 12 of 6,025 in the gene sets found in the data (0%); 1,000 genes unmapped; 2 genes ambiguous",
         "found by way: as_is 12, upper 4,953, orthologs 4,728",
-        "nearly matched: Isg15 (data) ~ ISG15 (sets), Actb (data) ~ ACTB (sets)",
+        "symbols: upper would find 4,953 of the symbols in the gene sets, not 12",
+        "nearly matched: Isg15 (data) ~ ISG15 (sets), Actb (data) ~ ACTB (sets); "
+        "symbols: upper or orthologs may map them",
     ]
 
 

@@ -79,3 +79,31 @@ def test_wrong_sets_to_keep_are_refused():
         gene_sets.draw(kept, NAMES, 5, ["S44"], 0, "here")
     with refused("2 is fewer than the 3 sets of keep_sets", start="here.n_sets: "):
         gene_sets.draw(kept, NAMES, 2, ["S1", "S2", "S3"], 0, "here")
+
+
+# ------------------------------------------------------------------------------------------- files without descriptions
+
+WITHOUT = "A\tG1\tG2\tG3\nB\tG2\tG4\nC\tG3\tG1\tG5\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "genes", "described"),
+    [
+        (WITHOUT, [], False),
+        ("A\tG1\tG2\n", ["G1", "G2", "G9"], False),  # one set: only the data know that G1 is a gene
+        ("A\tG1\tG2\n", [], True),
+        (WITHOUT.replace("\tG1\tG2", "\t\tG1\tG2").replace("\tG2\tG4", "\tna\tG2\tG4"), [], True),
+        ("A\thttps://x.org/A\tG1\tG2\nB\thttps://x.org/B\tG2\n", ["G1"], True),
+        ("STAT1\tSTAT1\tG1\tG2\nIRF1\tIRF1\tSTAT1\tG2\n", ["STAT1", "IRF1", "G1"], True),  # the name is repeated
+        ("A\tG1\n", ["G1"], False),
+    ],
+)
+def test_a_second_column_of_genes_is_recognised(tmp_path, content, genes, described):
+    path = tmp_path / "sets.gmt"
+    path.write_text(content, encoding="utf-8")
+    assert gene_sets.has_descriptions(path, genes) is described
+    fields = [line.split("\t") for line in content.splitlines()]
+    if not described:
+        assert gene_sets.read_gmt(path, descriptions=False) == {name: genes for name, *genes in fields}
+    elif all(len(line) > 2 for line in fields):
+        assert gene_sets.read_gmt(path) == {name: genes for name, _, *genes in fields}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from factorbench import registry
+from factorbench.contracts.factors import no_factors, read_factors, write_factors
 from factorbench.contracts.files import sha256, write_raw
 from factorbench.contracts.prepared import prepared_record, read_prepared, write_prepared
 from factorbench.data import counts as raw_counts
@@ -408,6 +409,35 @@ def test_data_without_cells_or_genes_are_refused(raw, sets, shape):
 def test_gene_sets_without_a_match_are_refused_with_near_matches(raw):
     with refused(r"planted.gene_sets: no gene .* G0001 \(data\) ~ g0001 \(sets\)"):
         prepared(raw, {"A": ["g0001", "g0002"]})
+
+
+def test_few_matches_are_refused_with_what_may_help(raw, sets):
+    """One gene that matches by chance must not hide that the others are written in another way."""
+    lower = {name: [gene.lower() for gene in genes] for name, genes in sets.items()}
+    lower["R_TYPE_A"] = [*lower["R_TYPE_A"], raw.var_names[0]]
+    raw.var["symbol"] = raw.var_names.str.lower()
+    with refused(
+        r"min_genes: no gene set has 13 .*the largest has [01].*options: \{gene_names: symbol\} would find "
+        r"[0-9]+ of the symbols in the gene sets, not 1; nearly matched: G0.* ~ g0.*symbols: upper or orthologs"
+    ):
+        prepared(raw, lower, min_genes=13)
+    raw.var_names = raw.var_names.str.lower()
+    upper = {name: [gene.upper() for gene in genes] for name, genes in lower.items()}
+    with refused("symbols: upper would find [0-9]+ of the symbols in the gene sets, not 1"):
+        prepared(raw, {**upper, "R_TYPE_A": [*upper["R_TYPE_A"], raw.var_names[0]]}, min_genes=13)
+
+
+def test_identifiers_of_genes_are_kept(raw, sets, tmp_path):
+    raw.var["id"] = [f"ENSG{i}" for i in range(raw.n_vars)]
+    data = prepared(raw, sets)
+    assert list(data.var["id"]) == list(raw.var["id"][data.var_names])
+    del raw.var["id"]
+    raw.var_names = raw.var_names.str.lower()
+    data = prepared(raw, {"A": list(raw.var_names.str.upper())}, symbols="upper")
+    assert list(data.var["id"]) == list(data.var_names.str.lower())
+    factors = no_factors(data.n_obs, data.n_vars, "timeout", "late")
+    write_factors(tmp_path / "f.h5ad", factors, data)
+    assert list(read_factors(tmp_path / "f.h5ad").var["id"]) == list(data.var["id"])
 
 
 def test_a_flavour_that_fails_on_the_data_is_refused(raw, sets):

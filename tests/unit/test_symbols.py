@@ -122,15 +122,17 @@ def test_symbols_found_by_each_way(table):
     orthologs = symbols.read_orthologs(table, COLUMNS, "here")
     genes = pd.Index(["Isg15", "ACTB", "Ccl2", "1700025G04Rik"])
     sets = {"A": ["ISG15", "ACTB", "CCL2"], "B": ["ACTB", "C1orf21", "TP53", "MDM2", "ATM"]}
-    assert symbols.describe_match(genes, sets, "as_is") == {
+    var = pd.DataFrame({"name": ["ISG15", None, "CCL2", "TP53"]}, index=genes)
+    assert symbols.describe_match(var, sets, "as_is") == {
         "how": "as_is",
         "in the sets": 7,
         "found": 1,
         "found by": {"as_is": 1, "upper": 3},
         "near misses": [("Isg15", "ISG15"), ("Ccl2", "CCL2")],
         "genes": {"mapped": 4, "unmapped": 0, "ambiguous": 0},
+        "columns": {"name": 3},
     }
-    match = symbols.describe_match(genes, {"A": ["ISG15", "ACTB", "C1orf21"], "B": ["CCL2"]}, "orthologs", orthologs)
+    match = symbols.describe_match(var[[]], {"A": ["ISG15", "ACTB", "C1orf21"], "B": ["CCL2"]}, "orthologs", orthologs)
     assert match["found by"] == {"as_is": 1, "upper": 3, "orthologs": 3}
     assert match["found"] == 3
     assert match["near misses"] == []

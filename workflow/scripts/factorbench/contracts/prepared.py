@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = "held_out"
 """Column of ``obs`` that says which cells methods are not fitted on."""
+GENE_ID = "id"
+"""Column of ``var``: the identifier of each gene in the data, or its name there, where the index has symbols."""
 
 
 def check_prepared(data: AnnData) -> None:
@@ -26,7 +28,7 @@ def check_prepared(data: AnnData) -> None:
     ``X`` float32, sparse (CSR), log-normalised, not centred; ``layers["counts"]`` when counts are known;
     ``obs`` categorical labels; ``varm["mask"]`` bool (n_genes, n_sets) without an empty column;
     ``uns["gene_sets"]`` the names of its columns; ``uns["factorbench"]`` json text: how the data were prepared;
-    ``obs["held_out"]`` bool if some cells, not all, are kept from the fit.
+    ``obs["held_out"]`` bool if some cells, not all, are kept from the fit; ``var["id"]`` as `GENE_ID` says.
     """
 
     def need(ok: bool, what: str) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from . import symbols
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -30,6 +32,8 @@ def describe(
     notes = [f"{n:,} {what}" for what, n in record["reader"].items() if n]
     sizes = pd.Series(np.asarray(data.varm["mask"]).sum(axis=0), index=list(data.uns["gene_sets"]))
     largest = sizes.sort_values(ascending=False, kind="stable").iloc[:N_SETS]
+    pairs = zip(record["params"]["gene_sets"], record["params"].get("descriptions", ()), strict=False)
+    read_as_genes = [name for name, described in pairs if described is False]
     topics = {
         "cells": [f"{n:,} {step}" for step, n in record["cells"].items()],
         "genes": [f"{n:,} {step}" for step, n in record["genes"].items()],
@@ -41,6 +45,7 @@ def describe(
         "gene sets": [
             f"{sets['kept']:,} of {sets['in the collection']:,} of {' + '.join(record['params']['gene_sets'])} kept, "
             f"of {sizes.min()} to {sizes.max()} genes (median {sizes.median():g})",
+            *(["second columns read as genes: " + ", ".join(read_as_genes)] if read_as_genes else []),
             "the largest: " + ", ".join(f"{name} {n}" for name, n in largest.items()),
         ],
         "reader": ["; ".join([entry["reader"], *notes])],
@@ -88,9 +93,7 @@ def describe_symbols(match: dict[str, Any]) -> list[str]:
     lines = ["; ".join([f"{text} ({match['found'] / total:.0%})", *lost])]
     if len(set(match["found by"].values())) > 1:
         lines.append("found by way: " + ", ".join(f"{how} {n:,}" for how, n in match["found by"].items()))
-    if match["near misses"]:
-        pairs = ", ".join(f"{gene} (data) ~ {member} (sets)" for gene, member in match["near misses"])
-        lines.append(f"nearly matched: {pairs}")
+    lines += symbols.advice(match)
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -17,10 +17,11 @@ GeneSets = dict[str, list[str]]
 """Names of gene sets and their genes, both in the order of the file."""
 
 
-def read_gmt(path: str | Path) -> GeneSets:
+def read_gmt(path: str | Path, descriptions: bool = True) -> GeneSets:
     """Read gene sets in GMT format: one set per line, tab-separated: name, description, genes.
 
-    Line ends of Windows and old Macs, empty lines, a byte-order mark and repeated genes in a set are accepted.
+    Line ends of Windows and old Macs, empty lines, a byte-order mark and repeated genes in a set are accepted. Without
+    ``descriptions`` the second column has genes too (`has_descriptions`).
 
     Raises
     ------
@@ -28,21 +29,10 @@ def read_gmt(path: str | Path) -> GeneSets:
         If the file cannot be read or holds no set; with the number of the line, if the line has no genes, repeats the
         name of a set or has a character that cannot be printed.
     """
-    path = Path(path)
     sets: GeneSets = {}
-    try:
-        # splitlines() would also break lines at characters that a description may hold (U+2028).
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not a text file; give gene sets in GMT format") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT format") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, (name, *fields) in _read_lines(path):
         at = f"{path}: line {number}"
-        name, *rest = (part.strip() for part in line.split("\t"))
-        genes = list(dict.fromkeys(gene for gene in rest[1:] if gene))
+        genes = list(dict.fromkeys(gene for gene in fields[descriptions:] if gene))
         if not name or not genes:
             raise UserError(f"{at}: should be name, description and genes, tab-separated (GMT format)")
         if not "".join([name, *genes]).isprintable():
@@ -50,9 +40,37 @@ def read_gmt(path: str | Path) -> GeneSets:
         if name in sets:
             raise UserError(f"{at}: the gene set {name} occurs twice; rename or remove one of them")
         sets[name] = genes
-    if not sets:
-        raise UserError(f"{path}: has no gene set; give a file in GMT format")
     return sets
+
+
+def has_descriptions(path: str | Path, genes: Iterable[str] = ()) -> bool:
+    """Return whether the second column of a GMT file describes the sets. Some programs write files without it.
+
+    It does unless more than half of its fields are ``genes`` of the data or genes of a set. The name of a set, repeated
+    as its description, is no gene. Raise a `UserError` if the file cannot be read or holds no set.
+    """
+    lines = [fields for _, fields in _read_lines(path)]
+    known = set(genes).union(*(fields[2:] for fields in lines))
+    n_genes = sum(
+        second in known and second != name for name, second, *_ in (fields for fields in lines if len(fields) > 1)
+    )
+    return n_genes <= len(lines) / 2
+
+
+def _read_lines(path: str | Path) -> list[tuple[int, list[str]]]:
+    """Return the number and the fields of each line that is not empty."""
+    try:
+        # splitlines() would also break lines at characters that a description may hold (U+2028).
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not a text file; give gene sets in GMT format") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT format") from None
+    fields = [(number, [field.strip() for field in line.split("\t")]) for number, line in enumerate(lines, 1)]
+    fields = [(number, line) for number, line in fields if any(line)]
+    if not fields:
+        raise UserError(f"{path}: has no gene set; give a file in GMT format")
+    return fields
 
 
 def join(collections: list[GeneSets], names: list[str], prefixes: list[str], where: str) -> GeneSets:

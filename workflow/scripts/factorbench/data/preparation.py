@@ -18,7 +18,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from ..contracts.errors import UserError
-from ..contracts.prepared import HELD_OUT
+from ..contracts.prepared import GENE_ID, HELD_OUT
 from . import gene_sets, symbols, variable_genes
 from .counts import Counts, check_names, checked_counts, seen_in
 from .labels import check_classes, check_donors, hold_out, read_contrast, read_labels, subset
@@ -67,6 +67,7 @@ def prepare_blocks(
     contrast = read_contrast(obs, entry.get("contrast"), f"{where}.contrast")
     sets = gene_sets.join(collections, entry["gene_sets"], entry["prefixes"], f"{where}.gene_sets")
     every_gene, _ = symbols.translate(raw.var_names, entry["symbols"], orthologs)
+    match = symbols.describe_match(raw.var, sets, entry["symbols"], orthologs)
 
     counts, steps, zeroed = select_counts(raw, obs, contrast, entry, where)
     obs = pd.DataFrame(
@@ -78,7 +79,7 @@ def prepare_blocks(
     variable = select_genes(counts, steps["genes"], entry, where)
     genes = every_gene[counts.genes[variable]]
     member = gene_sets.mask(sets, genes)
-    kept = select_sets(member, sets, every_gene, entry, where)
+    kept = select_sets(member, sets, every_gene, match, entry, where)
     annotated = np.flatnonzero(member[:, kept].getnnz(axis=1))
     steps["genes"]["in a kept gene set"] = len(annotated)
     held_out = None
@@ -104,7 +105,7 @@ def prepare_blocks(
             "n_in_gene_sets": len(set().union(*sets.values()).intersection(zeroed)),
             "genes": sorted(zeroed),
         },
-        "symbols": symbols.describe_match(raw.var_names, sets, entry["symbols"], orthologs),
+        "symbols": match,
         "sets": {
             "in the collection": len(sets),
             "kept": int(kept.sum()),
@@ -114,6 +115,9 @@ def prepare_blocks(
         "versions": {package: version(package) for package in ("anndata", "numpy", "scanpy", "scipy")},
     }
     selected, mask = variable[annotated], member[annotated][:, kept].toarray()
+    var = pd.DataFrame(index=genes[annotated])
+    ids = raw.var[GENE_ID] if GENE_ID in raw.var else raw.var_names.to_series()
+    var[GENE_ID] = ids.to_numpy(object)[counts.genes[selected]]
     uns = {"gene_sets": np.array(list(sets), dtype=object)[kept], "factorbench": json.dumps(record)}
     start = 0
     for block in counts:
@@ -121,7 +125,7 @@ def prepare_blocks(
         yield AnnData(
             log_normalise(block, entry["target_sum"])[:, selected],
             obs=obs.iloc[start:stop].copy(),
-            var=pd.DataFrame(index=genes[annotated]),
+            var=var,
             varm={"mask": mask},
             layers={"counts": block[:, selected].astype(np.int32)},
             uns=uns,
@@ -213,21 +217,28 @@ def select_genes(counts: Counts, n_genes: dict[str, int], entry: dict[str, Any],
 
 
 def select_sets(
-    member: sparse.csc_matrix, sets: gene_sets.GeneSets, genes: pd.Index, entry: dict[str, Any], where: str
+    member: sparse.csc_matrix,
+    sets: gene_sets.GeneSets,
+    genes: pd.Index,
+    match: dict[str, Any],
+    entry: dict[str, Any],
+    where: str,
 ) -> np.ndarray:
     """Select gene sets by size and, if ``n_sets`` is given, at random; bool, shape (n_sets,).
 
-    ``member`` says which selected gene is in which set, shape (n_selected, n_sets); ``genes`` are all of the data.
+    ``member`` says which selected gene is in which set, shape (n_selected, n_sets); ``genes`` are all of the data, and
+    ``match`` is what `symbols.describe_match` says of them.
     """
     sizes = member.sum(axis=0).A1
     kept = (sizes >= entry["min_genes"]) & (sizes <= (entry["max_genes"] or np.inf))
     if not kept.any():
+        advice = "".join(f"; {line}" for line in symbols.advice(match))
         if not gene_sets.mask(sets, genes).nnz:
-            raise gene_sets.no_match(sets, genes, f"{where}.gene_sets")
+            raise UserError(f"{gene_sets.no_match(sets, genes, f'{where}.gene_sets')}{advice}")
         raise UserError(
             f"{where}.min_genes: no gene set has {entry['min_genes']} to {entry['max_genes'] or 'any number'} of the "
             f"{member.shape[0]} selected genes (the largest has {sizes.max()}); "
-            f"change min_genes, max_genes or n_top_genes"
+            f"change min_genes, max_genes or n_top_genes{advice}"
         )
     if entry["n_sets"] is None:
         return kept

@@ -16,6 +16,9 @@ from .readers._files import read_columns
 NO_SYMBOL = " (no symbol)"
 """End of the name of a gene without a symbol. No member of a gene set has such a name."""
 
+MANY_MORE = 1.5
+"""How many times more symbols another way must find to be named."""
+
 ONE_TO_ONE = "ortholog_one2one"
 """Ensembl's term for two genes that are each the only ortholog of the other."""
 
@@ -95,19 +98,24 @@ def translate(genes: pd.Index, how: str, orthologs: pd.DataFrame | None = None) 
     return pd.Index(names.to_numpy(), dtype=object), {what: int(genes.sum()) for what, genes in counts.items()}
 
 
-def describe_match(genes: pd.Index, sets: GeneSets, how: str, orthologs: pd.DataFrame | None = None) -> dict[str, Any]:
+def describe_match(
+    genes: pd.DataFrame, sets: GeneSets, how: str, orthologs: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """Count the symbols of the gene sets that occur in the data, for the record of prepared data.
+
+    ``genes`` is ``var`` of the data: their names, and columns that could name them too.
 
     Returns
     -------
     dict
         ``how`` (see `translate`); the number of distinct symbols ``in the sets``; how many of them are ``found`` among
         the translated ``genes``; how many would be ``found by`` each way to translate; ``near misses``
-        (`gene_sets.near_matches`), if fewer than half are found; the counts of ``genes`` by `translate`.
+        (`gene_sets.near_matches`), if fewer than half are found; the counts of ``genes`` by `translate`; ``columns``:
+        how many are found in each other column.
     """
     members = set().union(*sets.values())
     ways = ["as_is", "upper"] + ["orthologs"] * (orthologs is not None)
-    translated = {way: translate(genes, way, orthologs) for way in ways}
+    translated = {way: translate(genes.index, way, orthologs) for way in ways}
     n_found = {way: len(members.intersection(names)) for way, (names, _) in translated.items()}
     names, counts = translated[how]
     return {
@@ -117,4 +125,23 @@ def describe_match(genes: pd.Index, sets: GeneSets, how: str, orthologs: pd.Data
         "found by": n_found,
         "near misses": near_matches(sets, names) if n_found[how] < len(members) / 2 else [],
         "genes": counts,
+        "columns": {column: len(members.intersection(genes[column])) for column in genes},
     }
+
+
+def advice(match: dict[str, Any]) -> list[str]:
+    """Return in lines what may help, if fewer than half of the symbols are found or another way would find many more.
+
+    ``match`` is what `describe_match` returned.
+    """
+    found, ways = match["found"], match["found by"]
+    ways = {f"symbols: {way}": n for way, n in ways.items()}
+    ways |= {f"options: {{gene_names: {column}}}": n for column, n in match.get("columns", {}).items()}
+    best = max(ways, key=lambda way: ways[way])
+    lines = []
+    if ways[best] > MANY_MORE * found:
+        lines.append(f"{best} would find {ways[best]:,} of the symbols in the gene sets, not {found:,}")
+    if match["near misses"]:
+        pairs = ", ".join(f"{gene} (data) ~ {member} (sets)" for gene, member in match["near misses"])
+        lines.append(f"nearly matched: {pairs}; symbols: upper or orthologs may map them")
+    return lines
