@@ -141,6 +141,28 @@ def test_an_exhausted_budget_gives_a_valid_result(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", registry.names("method"))
+def test_gene_sets_may_have_the_names_of_other_factors(tmp_path, method):
+    """Gene sets called sparse_1 or PC1: the factor of this name that is not annotated gets another name."""
+    more = {key: 1 for key in ("n_sparse", "n_dense") if key in registry.load("method", method).SPEC.params}
+    params = registry.method_params(method, quick(method) | more, "params")
+
+    def fitted_to(data):
+        return registry.load("method", method).fit(data, params, 0, "cpu", Budget())
+
+    table = fitted_to(planted()).table
+    clash = list(table.loc[table["kind"] != "annotated", "name"])[:4]
+    assert len(clash) >= len(more)
+    data = planted()
+    data.uns["gene_sets"] = [*clash, *data.uns["gene_sets"][len(clash) :]]
+    write_factors(tmp_path / "f.h5ad", fitted_to(data), data)
+    written = read_factors(tmp_path / "f.h5ad").uns["factors"]
+    assert list(written["kind"]) == list(table["kind"])
+    annotated = written["kind"] == "annotated"
+    assert list(written.loc[annotated, "name"]) == (list(data.uns["gene_sets"]) if annotated.any() else [])
+    assert list(written.loc[~annotated, "name"])[: len(clash)] == [f"{name}_" for name in clash]
+
+
+@pytest.mark.parametrize("method", registry.names("method"))
 def test_new_cells_that_equal_old_cells_get_the_same_scores(fitted, method):
     data, factors, _ = fitted[method]
     if not registry.load("method", method).SPEC.projects:

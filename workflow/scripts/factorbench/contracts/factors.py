@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pandas as pd
 
 from .errors import ContractError
 from .files import atomic, plain
-from .prepared import HELD_OUT
+from .prepared import GENE_ID, HELD_OUT
 from .run import STATUSES
 
 if TYPE_CHECKING:
@@ -126,6 +126,16 @@ def factor_signs(loadings: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(total < 0, -1, 1).astype(np.int8)
 
 
+def distinct_names(names: Iterable[str], gene_sets: Iterable[str]) -> list[str]:
+    """Return names of factors that are not annotated; one that is also the name of a gene set gets ``_`` at its end."""
+    taken, distinct = set(gene_sets), []
+    for name in names:
+        while name in taken:
+            name += "_"
+        distinct.append(name)
+    return distinct
+
+
 def check_factors(data: AnnData) -> None:
     """Raise `ContractError` unless ``data`` is a valid factors.h5ad (`write_factors`)."""
 
@@ -151,10 +161,10 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
     """Write the factors of ``data`` (prepared) as factors.h5ad. The signs are fixed here, once.
 
     ``obsm["scores"]`` (cells x factors) and ``varm["loadings"]`` (genes x factors) float32, ``varm["mask"]`` bool,
-    ``uns["factors"]`` a table: name, kind, active, relevance (L2 norm of the loadings, the paper's measure), sign (by
-    which the method's own scores and loadings were multiplied, `factor_signs`), and the method's own columns;
-    ``uns["history"]`` json text; ``varm["offset"]`` and ``layers["covariates"]`` if the method has them;
-    ``obs["held_out"]`` if ``data`` have it.
+    ``uns["factors"]`` a table: name (`distinct_names`), kind, active, relevance (L2 norm of the loadings, the paper's
+    measure), sign (by which the method's own scores and loadings were multiplied, `factor_signs`), and the method's own
+    columns; ``uns["history"]`` json text; ``varm["offset"]`` and ``layers["covariates"]`` if the method has them;
+    ``var["id"]`` and ``obs["held_out"]`` if ``data`` have them.
 
     Raises
     ------
@@ -177,9 +187,11 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
         )
     sign = factor_signs(loadings, mask)
     table = factors.table.reset_index(drop=True).assign(relevance=np.linalg.norm(loadings, axis=0), sign=sign)
+    other = table["kind"] != "annotated"
+    table.loc[other, "name"] = distinct_names(table.loc[other, "name"], data.uns["gene_sets"])
     table.index = table.index.astype(str)
     held_out = data.obs[[column for column in data.obs if column == HELD_OUT]].copy()
-    result = anndata.AnnData(obs=held_out, var=pd.DataFrame(index=data.var_names))
+    result = anndata.AnnData(obs=held_out, var=data.var[[column for column in data.var if column == GENE_ID]].copy())
     result.obsm["scores"] = scores * sign
     result.varm["loadings"] = loadings * sign
     result.varm["mask"] = mask

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..contracts.budget import Budget
 from ..contracts.errors import UserError
-from ..contracts.factors import KINDS
+from ..contracts.factors import KINDS, distinct_names
 from . import files
 from .cells import DENSE_LIMIT, Cells, DenseCells, SparseCells, align_genes, chunks, dense_matrix, mean_expression
 from .covariates import encode_covariates, learn_covariates, width
@@ -308,10 +308,11 @@ def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], 
 
 def factor_names(sets: list[str], params: dict[str, Any]) -> list[str]:
     """Return the names of all factors: those of the gene sets, then sparse_1, sparse_2, ..., dense_1, dense_2, ..."""
-    names = pd.Index([*sets, *(f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(params[f"n_{kind}"]))])
+    names = pd.Index(sets)
     if not names.is_unique:
         raise UserError(f"two factors would be called {names[names.duplicated()][0]!r}; rename the gene set")
-    return list(names)
+    others = (f"{kind}_{i + 1}" for kind in KINDS[1:] for i in range(params[f"n_{kind}"]))
+    return [*sets, *distinct_names(others, sets)]
 
 
 def _device(name: str) -> torch.device:
