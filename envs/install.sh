@@ -10,6 +10,13 @@ venv=$1
 name=${2:-}
 folder=$(cd "$(dirname "$0")" && pwd)
 
+case $venv in /*) path=$venv ;; *) path=$PWD/$venv ;; esac
+if printf %s "$path" | grep -q "[[:space:]'\"\`\\\$&;|<>(){}*?]"; then
+  remedy="name another folder for the environment: make run VENV=/a/folder/.venv"
+  printf '%s\n' "error: $path: the path has a space or one of '\"\`\\\$&;|<>(){}*?, so Snakemake cannot run its jobs; $remedy" >&2
+  exit 1
+fi
+
 is_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 for python in ${PYTHON:-python3.11 python3 python}; do
   if is_311 "$python"; then break; fi

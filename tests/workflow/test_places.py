@@ -157,3 +157,59 @@ def test_what_snakemake_prints_in_another_encoding_does_not_end_the_check_of_res
     write_json(tmp_path / "results/manifest.json", record)
     printed = python(tmp_path, "-m", "factorbench.results.verify", fails=True, **latin1)
     assert [*printed.splitlines()][-1].startswith("error: scores, tables and figures could not be made again")
+
+
+# ---------------------------------------------------------------------------------------------------------------- paths
+
+
+def test_the_project_may_be_in_a_folder_with_a_space_and_brackets(tmp_path):
+    folder = tmp_path / "One Drive - [Uni] (k&k) $HOME;'é'"
+    folder.mkdir()
+    bench = Bench(folder)
+    bench.config = planted_config(folder)
+    one_method(bench)
+    snakemake(bench, "results/data/planted/checked.json")
+    assert bench.result("data/planted/checked.json").exists()
+
+
+@pytest.mark.parametrize("folder", ["One Drive", "it's", "a$b", "a(b)", "a&b"])
+def test_a_path_of_python_that_a_shell_would_split_is_one_line(bench, tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / ".venv").symlink_to(sys.prefix)
+    executable = tmp_path / folder / ".venv/bin/python"
+    (line,) = errors(snakemake(bench, "-n", executable=executable, fails=True))
+    character = {"One Drive": "a space", "it's": "'"}.get(folder, folder[1])
+    assert line.startswith(f"error: {executable}: the path has {character}, so Snakemake cannot run its jobs; name")
+    assert "make run VENV=" in line
+
+
+def test_a_path_of_the_project_with_braces_is_one_line(tmp_path):
+    """Snakemake would take them for a wildcard."""
+    folder = tmp_path / "a{b}"
+    folder.mkdir()
+    bench = Bench(folder)
+    bench.write_config(planted_config(folder))
+    (line,) = errors(snakemake(bench, "-n", fails=True))
+    assert line.startswith(f"error: {folder}: the path has {{, so Snakemake cannot run its jobs; move the project")
+
+
+@pytest.mark.parametrize("folder", ["One Drive", "it's", "a$b", 'a"b', "a`b", "a\\b", "a{b}", "a*b"])
+def test_no_environment_is_made_where_jobs_cannot_run(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    command = ["sh", ROOT / "envs/install.sh", ".venv"]
+    done = subprocess.run(
+        command, cwd=tmp_path / folder, env={"PYTHON": "/bin/false"}, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.stderr.startswith(f"error: {tmp_path / folder}/.venv: the path has a space or one of")
+    assert done.stderr.count("\n") == 1
+    assert done.returncode == 1
+
+
+def test_environments_may_be_made_in_other_folders(tmp_path):
+    folder = tmp_path / "aé[b]-c.d,e=f@g%h:i+j~k#l!m"
+    folder.mkdir()
+    command = ["sh", ROOT / "envs/install.sh", ".venv"]
+    done = subprocess.run(
+        command, cwd=folder, env={"PYTHON": "/bin/false"}, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.stderr.startswith("error: Python 3.11 was not found")

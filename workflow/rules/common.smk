@@ -1,6 +1,7 @@
 # Puts the package on the path, completes the config, and defines the functions by which rules read it.
 import math
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,25 @@ from factorbench.data import sources
 from factorbench.fingerprint import code
 
 
+def check_paths():
+    """End Snakemake with one line if it cannot run jobs here.
+
+    It gives the path of Python to a shell as it is, and takes braces in the path of a rule's environment for wildcards.
+    """
+    environment = "name another folder for the environment (make run VENV=/a/folder/.venv)"
+    places = [
+        (sys.executable, r"""[\s'"`\\$&;|<>(){}*?]""", f"{environment}, or move the project and delete its .venv"),
+        (str(SCRIPTS.parents[1]), "[{}]", "move the project to a folder without"),
+    ]
+    for path, special, remedy in places:
+        if found := re.search(special, path):
+            character = "a space" if found[0].isspace() else found[0]
+            print(
+                f"error: {path}: the path has {character}, so Snakemake cannot run its jobs; {remedy}", file=sys.stderr
+            )
+            sys.exit(1)
+
+
 def resolved_config():
     """The config with all its defaults. A mistake in it ends Snakemake with one line."""
     files = [Path(path).name for path in (*workflow.configfiles, *workflow.overwrite_configfiles)]
@@ -27,6 +47,7 @@ def resolved_config():
         sys.exit(1)
 
 
+check_paths()
 config = resolved_config()
 for line in config["left_out"]:
     print(f"note: {line}", file=sys.stderr)
