@@ -572,7 +572,7 @@ def test_dge_text_is_never_dense_in_memory(tmp_path):
         (2, "RHO\t1\t\u0661", "line 2: '\u0661' of the cell r1_C"),
         (1, "GENE\tr1_A\tr1_A", "line 1: the cell r1_A occurs twice"),
         (1, "GENE\tr1_A\t", "line 1: should be GENE and"),
-        (1, "r1_A\tr1_C", "line 2: has 2 numbers, the header names 1 cells"),
+        (1, "GENE\tr1_A", "line 2: has 2 numbers, the header names 1 cells"),
         (1, "GENE", "line 1: should be GENE and"),
     ],
 )

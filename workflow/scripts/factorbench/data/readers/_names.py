@@ -27,3 +27,9 @@ def looks_like(names: Iterable[str]) -> str:
     if sum(bool(IDENTIFIER.match(name)) for name in names) > len(names) / 2:
         return "genes"
     return "genes" if len({name for name in names if SYMBOL.fullmatch(name)}) > 1 else ""
+
+
+def exchanged(genes: Iterable[str], cells: Iterable[str]) -> bool:
+    """Return whether names taken for ``genes`` must be those of cells, and the other way round."""
+    kinds = looks_like(genes), looks_like(cells)
+    return kinds[0] != kinds[1] and (kinds[0] == "cells" or kinds[1] == "genes")

@@ -21,7 +21,7 @@ from ..archives import CHUNK, text
 from ..formats import MARKET, TENX
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, build_csr, file_of, open_hdf5, read_columns, unreadable
-from ._names import looks_like
+from ._names import exchanged
 
 if TYPE_CHECKING:
     import h5py
@@ -182,8 +182,7 @@ def _read_market(
     guesses.update({"matrices turned (they were cells x genes)": int(turned), "header lines left out": sum(headers)})
     features = _name(genes, tables[0], headers[0], FEATURES, guesses)
     names = _name(barcodes, tables[1], headers[1], BARCODES, guesses)["barcode"]
-    kinds = looks_like(features["id"]), looks_like(names)
-    if kinds[0] != kinds[1] and (kinds[0] == "cells" or kinds[1] == "genes"):
+    if exchanged(features["id"], names):
         raise UserError(f"{genes}: names cells, or {barcodes} names genes; exchange them in options.samples")
     return matrix, features, names
 
