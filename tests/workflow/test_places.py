@@ -1,8 +1,10 @@
 """The workflow in unusual surroundings: a notebook's environment, other locales, odd paths, disks without locks."""
 
+import errno
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from factorbench.contracts.files import read_json, read_table, write_json
@@ -213,3 +215,84 @@ def test_environments_may_be_made_in_other_folders(tmp_path):
         command, cwd=folder, env={"PYTHON": "/bin/false"}, capture_output=True, text=True, encoding="utf-8"
     )
     assert done.stderr.startswith("error: Python 3.11 was not found")
+
+
+# --------------------------------------------------------------------------------------------------------------- locks
+
+
+NO_LOCKS = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+static int refuse(void) { errno = atoi(getenv("NO_LOCKS")); return -1; }
+
+int flock(int file, int operation) { return refuse(); }
+
+#define WITHOUT_LOCKS(name)                                                              \\
+  int name(int file, int command, ...) {                                                 \\
+    va_list rest;                                                                        \\
+    va_start(rest, command);                                                             \\
+    void *argument = va_arg(rest, void *);                                               \\
+    va_end(rest);                                                                        \\
+    if (command == F_SETLK || command == F_SETLKW) return refuse();                      \\
+    return ((int (*)(int, int, ...))dlsym(RTLD_NEXT, #name))(file, command, argument);   \\
+  }
+
+WITHOUT_LOCKS(fcntl)
+WITHOUT_LOCKS(fcntl64)
+"""
+"""A library that makes every lock of a file fail with the error number NO_LOCKS, as on some shared disks."""
+LOCKED = (
+    "HDF5 cannot lock a file; if no other program writes it, its disk has no locks: set HDF5_USE_FILE_LOCKING=FALSE"
+)
+
+
+@pytest.fixture(scope="module")
+def without_locks(tmp_path_factory):
+    """A function that returns environment variables under which no file can be locked, by the error's name."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler or sys.platform != "linux":
+        pytest.skip("there is no C compiler, or this is not Linux")
+    folder = tmp_path_factory.mktemp("locks")
+    (folder / "no_locks.c").write_text(NO_LOCKS, encoding="utf-8")
+    command = [compiler, "-shared", "-fPIC", "-o", folder / "no_locks.so", folder / "no_locks.c", "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return lambda name: {"LD_PRELOAD": str(folder / "no_locks.so"), "NO_LOCKS": str(getattr(errno, name))}
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "EAGAIN"])
+def test_a_disk_without_locks_is_one_line_when_a_reader_meets_it(bench, without_locks, name):
+    (line,) = errors(snakemake(bench, "results/data/planted/raw.h5ad", fails=True, **without_locks(name)))
+    assert line == f"error: resources/planted/planted.h5ad: {LOCKED}, and run the same command again"
+
+
+def test_a_disk_without_locks_is_one_line_for_other_jobs(bench, without_locks):
+    """The advice of the line helps."""
+    target = "results/data/planted/prepared.h5ad"
+    snakemake(bench, "results/data/planted/raw.h5ad")
+    (line,) = errors(snakemake(bench, target, fails=True, **without_locks("ENOLCK")))
+    assert line == f"error: prepare planted: {LOCKED}, and run the same command again"
+    snakemake(bench, target, HDF5_USE_FILE_LOCKING="FALSE", **without_locks("ENOLCK"))
+
+
+def test_a_disk_that_knows_no_locks_needs_nothing(bench, without_locks):
+    snakemake(bench, "results/data/planted/raw.h5ad", **without_locks("ENOSYS"))
+
+
+@pytest.mark.parametrize(("name", "fails"), [("ENOLCK", True), ("ENOSYS", False)])
+def test_an_archive_on_a_disk_without_locks(tmp_path, without_locks, name, fails):
+    """Its lock is not one of HDF5."""
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(tmp_path / "a.txt", "a.txt")
+    code = (
+        "from factorbench.data.download import fetch\n"
+        "source = {'url': 'all.zip', 'member': 'a.txt', 'sha256': None}\n"
+        "fetch({'name': 'a.txt', 'sha256': '', 'sources': [source]}, 'resources/toy/a.txt', 'toy')"
+    )
+    printed = python(tmp_path, "-c", code, fails=fails, **without_locks(name))
+    assert ("OutOfResources: toy/a.txt: the disk has no file locks" in printed) == fails

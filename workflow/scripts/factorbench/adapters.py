@@ -22,9 +22,9 @@ STOPPED = {130: "interrupted (SIGINT)", 143: "stopped (SIGTERM)"}
 def reporting(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """Send the output of a script to its log; yield ``say``, which prints a line on the terminal as well.
 
-    A `UserError` or a lack of disk or memory ends the script with one line, in the log and on the terminal; any other
-    error with a traceback. SIGTERM (sent by clusters and Snakemake to cancel a job) and SIGINT end the script like an
-    exception, so that it can clean up. The script also stops when the Snakemake above it is killed.
+    A `UserError` or a lack of disk, memory or locks ends the script with one line, in the log and on the terminal; any
+    other error with a traceback. SIGTERM (sent by clusters and Snakemake to cancel a job) and SIGINT end the script
+    like an exception, so that it can clean up. The script also stops when the Snakemake above it is killed.
     """
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         signal.signal(number, lambda *_, status=status: sys.exit(status))

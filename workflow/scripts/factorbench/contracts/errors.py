@@ -1,4 +1,4 @@
-"""The errors that a user sees as one line, and how lack of disk or memory is recognised."""
+"""The errors that a user sees as one line, and how lack of disk, memory or locks is recognised."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ class ContractError(Exception):
 
 
 class OutOfResources(Exception):
-    """The machine has no disk space or memory left. Its text is one line: the file or job, the remedy."""
+    """The machine has no disk space or memory left, or cannot lock files. Its text is one line: file or job, remedy."""
 
 
 REMEDIES = {
     "no space left on the disk: free some": ((errno.ENOSPC, errno.EDQUOT), ("No space left on device", "Disk quota")),
     "out of memory: give it more, or less to do": ((errno.ENOMEM,), ("allocate memory", "out of memory", "bad_alloc")),
+    "HDF5 cannot lock a file; if no other program writes it, its disk has no locks: set HDF5_USE_FILE_LOCKING=FALSE": (
+        (),
+        ("unable to lock file",),
+    ),
+    "the disk has no file locks: work on another one": ((errno.ENOLCK,), ()),
 }
-"""Remedy -> the error numbers and the phrases by which libraries report that disk or memory ran out."""
+"""Remedy -> the error numbers and the phrases by which libraries report that disk, memory or locks are missing."""
 
 
 def out_of_resources(error: BaseException, what: str) -> OutOfResources | None:
-    """Return the one-line error if ``error``, or an error that caused it, is a lack of disk or memory.
+    """Return the one-line error if ``error``, or an error that caused it, is a lack of disk, memory or locks.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ def out_of_resources(error: BaseException, what: str) -> OutOfResources | None:
 
 
 def report_once() -> None:
-    """Suppress further reports of a lack of disk or memory, which was already reported in one line.
+    """Suppress further reports of a lack of disk, memory or locks, which was already reported in one line.
 
     HDF5 raises the error again, with a traceback, for every object it has open in the file.
     """

@@ -57,7 +57,7 @@ def supervise(job_path: str | Path, echo: Callable[[bytes], None]) -> dict[str, 
     Raises
     ------
     UserError
-        If the process reported a mistake or a lack of disk or memory, or was ended by a signal.
+        If the process reported a mistake or a lack of disk, memory or locks, or was ended by a signal.
     RuntimeError
         If the process failed in any other way: a bug must not look like a result.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...contracts.errors import UserError
+from ...contracts.errors import OutOfResources, UserError, out_of_resources
 from ...registry import refer
 from .. import formats
 from ..archives import CHUNK, GIB, Content, text
@@ -32,11 +32,13 @@ def file_of(files: dict[str, Path], key: Any, option: str) -> Path:
     return Path(files[key])
 
 
-def unreadable(path: Path, error: BaseException | str, *reads: str) -> UserError:
+def unreadable(path: Path, error: BaseException | str, *reads: str) -> UserError | OutOfResources:
     """Return the error for a file that is damaged, or of another format than those that the reader ``reads``.
 
     ``error`` is what a library raised, or the text of what it raised where the file should have gone on.
     """
+    if isinstance(error, Exception) and (resource_error := out_of_resources(error, str(path))):
+        return resource_error
     format_ = formats.recognise(path)
     if format_ and format_ not in reads:
         return UserError(f"{path}: cannot be read: it is {formats.READ_INSTEAD[format_]}")
