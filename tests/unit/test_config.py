@@ -226,3 +226,63 @@ def test_the_default_of_a_collection_is_named_and_does_not_follow_the_order(conf
     for dataset in config["datasets"].values():
         dataset.pop(kind, None)
     assert "mine" in resolve(config)["datasets"]["macosko"][kind]
+
+
+# ------------------------------------------------------------------------------------------ files of one name, elsewhere
+
+
+def h5(*sources, **keys):
+    return {"name": "filtered_feature_bc_matrix.h5", "sources": list(sources), **keys}
+
+
+ONE_NAME = "mine.files.s2: datasets.mine.files.s1 has this name and other sources; rename one of the files"
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "pattern"),
+    [
+        ({"s1": h5("/d/S1/f.h5"), "s2": h5("/d/S2/f.h5")}, {}, ONE_NAME),
+        (
+            {"s1": h5("/d/S1/f.h5"), "s2": h5("/d/S2/f.h5", name="Filtered_feature_bc_matrix.h5")},
+            {},
+            "s1 is called filt",
+        ),
+        ({"s1": h5("/d/S1/f.h5", sha256="a" * 64), "s2": h5("/d/S2/f.h5")}, {}, "has this name and other sources"),
+        ({"s1": h5("/d/S1/f.h5")}, {"files": {"s1": h5("/d/S2/f.h5")}}, "part.files.s1: datasets.mine.files.s1 has"),
+        (
+            {f"s{i}": h5({"url": f"/d/S{i}/RAW.tar", "member": "f.h5"}, name=f"{i}.h5") for i in (1, 2)},
+            {},
+            r"s2.sources\[0\]: datasets.mine.files.s1.sources\[0\] has this name .*give the archive another name",
+        ),
+        ({"s1": h5({"url": "/d/a.tar", "member": "x"}, name="a.tar")}, {}, r"sources\[0\]: datasets.mine.files.s1 has"),
+    ],
+    ids=["samples", "capitals", "one hash", "from", "archives", "archive and file"],
+)
+def test_two_files_of_one_name_are_refused(config, files, more, pattern):
+    """Both would be one copy below resources/, and the first would be read for both."""
+    config["datasets"]["mine"] = {"files": files}
+    config["datasets"]["part"] = {"from": "mine", **more}
+    with refused(pattern, start="config.yaml: datasets."):
+        resolve(config)
+
+
+def test_entries_of_the_same_file_are_accepted(config):
+    tar = {"url": "/d/S2/RAW.tar", "archive": "S2_RAW.tar", "member": "b.h5"}
+    config["datasets"]["mine"] = {
+        "files": {
+            "s1": h5("/d/S1/f.h5"),
+            "again": h5("/d/S1/f.h5"),
+            "b": h5({**tar, "url": "/d/S1/RAW.tar", "archive": "S1_RAW.tar"}, name="b.h5"),
+            "c": h5(tar, name="c.h5"),
+            "d": h5("/d/d.h5", sha256="a" * 64, name="d.h5"),
+            "e": h5("/e/d.h5", sha256="a" * 64, name="d.h5"),
+        }
+    }
+    config["datasets"]["part"] = {"from": "mine", "title": "Part"}
+    assert resolve(config)["datasets"]["mine"]["files"]["s1"]["sources"] == ["/d/S1/f.h5"]
+
+
+def test_two_groups_whose_names_differ_in_capitals_are_refused(config):
+    config["gene_sets"]["Kang"] = config["gene_sets"]["reactome"]
+    with refused("gene_sets.Kang: datasets.kang has this name too; rename one of them"):
+        resolve(config)

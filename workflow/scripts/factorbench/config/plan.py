@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..contracts.errors import UserError
 
@@ -64,6 +67,14 @@ def file_entry(config: dict[str, Any], group: str, name: str) -> dict[str, Any]:
         if file["name"] == name:
             return file
     raise UserError(f"no dataset, collection of gene sets or table of orthologs has a file {group}/{name}")
+
+
+def archive_entry(source: dict[str, str]) -> dict[str, Any]:
+    """Return the archive of a source with a ``url`` as a ``file`` of the config, to download, keep and pin it."""
+    name = source.get("archive") or urlsplit(source["url"]).path.rsplit("/", 1)[-1]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        name = f"archive_{sha256(source['url'].encode()).hexdigest()[:8]}"
+    return {"name": name, "sha256": source.get("sha256", ""), "sources": [source["url"]]}
 
 
 def ancestry(name: str | None, datasets: dict[str, dict[str, Any]]) -> list[str]:

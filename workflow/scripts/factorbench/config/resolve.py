@@ -7,6 +7,7 @@ readers and figures. Every mistake is a `UserError` of one line: file, key, reme
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .. import registry
@@ -14,7 +15,7 @@ from ..contracts.errors import UserError
 from ..contracts.prepared import HELD_OUT
 from ..registry import refer
 from . import claims, figures, schema
-from .plan import RAW_KEYS, planned_runs
+from .plan import RAW_KEYS, archive_entry, planned_runs
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -54,7 +55,7 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
         dataset.update(shared[name])
         dataset["title"] = dataset["title"] or name
         resolve_dataset(dataset, config, f"{where}: datasets.{name}")
-    check_files(config["datasets"], f"{where}: datasets")
+    check_files(config, where)
     for name, method in config["methods"].items():
         resolve_method(method, f"{where}: methods.{name}")
     for name, params in config["metrics"].items():
@@ -208,24 +209,49 @@ def check_groups(config: dict[str, Any], where: str) -> None:
     kinds: dict[str, str] = {}
     for kind in ("datasets", "gene_sets", "orthologs"):  # each name is a folder below resources/
         for name in config[kind]:
-            if name in kinds:
-                raise UserError(f"{where}: {kind}.{name}: {kinds[name]} has this name too; rename one of them")
-            kinds[name] = kind
+            other = kinds.setdefault(name.casefold(), f"{kind}.{name}")
+            if other != f"{kind}.{name}":
+                raise UserError(f"{where}: {kind}.{name}: {other} has this name too; rename one of them")
     for kind in ("gene_sets", "orthologs"):
         for name, entry in config[kind].items():
             if not entry["file"]["sha256"]:
                 raise UserError(f"{where}: {kind}.{name}.file: the key 'sha256' is missing; sha256sum prints it")
 
 
-def check_files(datasets: dict[str, Any], where: str) -> None:
-    """Raise a `UserError` if two files would have one path: datasets made ``from`` one another share a folder."""
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
-    for name, dataset in datasets.items():
-        for key, file in dataset["files"].items():
-            at = f"{where}.{name}.files.{key}"
-            first, sha256 = seen.setdefault((dataset["group"], file["name"]), (at, file["sha256"]))
-            if sha256 != file["sha256"]:
-                raise UserError(f"{at}: {first} has this name and another sha256; rename one of the files")
+def check_files(config: dict[str, Any], where: str) -> None:
+    """Raise a `UserError` if two different files would have one path below resources/.
+
+    Datasets made ``from`` one another share a folder, and archives are kept beside the files that are in them. Two
+    entries are one file if they have the same hash or, without a hash, the same sources. Some disks do not tell capital
+    letters from small ones.
+    """
+    seen: dict[tuple[str, str], tuple[str, str, Any]] = {}
+    for at, group, file in _files(config):
+        name, content = file["name"], file["sha256"] or file["sources"]
+        first, name_there, content_there = seen.setdefault((group, name.casefold()), (at, name, content))
+        if (name, content) != (name_there, content_there):
+            other = "another sha256" if isinstance(content, str) and isinstance(content_there, str) else "other sources"
+            problem = f"has this name and {other}" if name == name_there else f"is called {name_there}"
+            remedy = "rename one of the files; sources may have any names"
+            if at.endswith("]"):
+                remedy = "give the archive another name with the key archive of its source"
+            raise UserError(f"{where}: {at}: {first} {problem}; {remedy}")
+
+
+def _files(config: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the key, the folder below resources/ and the entry of each file of the config, archives too."""
+    files = [
+        (f"datasets.{name}.files.{key}", dataset["group"], file)
+        for name, dataset in config["datasets"].items()
+        for key, file in dataset["files"].items()
+    ]
+    for kind in ("gene_sets", "orthologs"):
+        files += [(f"{kind}.{name}.file", name, entry["file"]) for name, entry in config[kind].items()]
+    for at, group, file in files:
+        yield at, group, file
+        for i, source in enumerate(file["sources"]):
+            if isinstance(source, dict) and "url" in source:
+                yield f"{at}.sources[{i}]", group, archive_entry(source)
 
 
 def seconds(duration: float | str | None) -> float | None:

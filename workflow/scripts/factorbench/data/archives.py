@@ -7,14 +7,11 @@ import gzip
 import io
 import lzma
 import math
-import re
 import tarfile
 import zipfile
 import zlib
-from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import IO
 
 from ..contracts.errors import UserError
 from . import formats
@@ -42,14 +39,6 @@ def short(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-
-
-def as_file(source: dict[str, str]) -> dict[str, Any]:
-    """Return the archive of a source with a ``url`` as a ``file`` of the config, to download, keep and pin it."""
-    name = urlsplit(source["url"]).path.rsplit("/", 1)[-1]
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        name = f"archive_{sha256(source['url'].encode()).hexdigest()[:8]}"
-    return {"name": name, "sha256": source.get("sha256", ""), "sources": [source["url"]]}
 
 
 def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -> None:
