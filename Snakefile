@@ -35,6 +35,10 @@ onstart:
     ask_for_files()
 
 
+if workflow.is_main_process:
+    note_replaced_files()
+
+
 rule all:
     input:
         "results/report.html",

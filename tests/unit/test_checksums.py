@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from factorbench.config import plan
 from factorbench.contracts.errors import UserError
-from factorbench.data import checksums, sources
+from factorbench.data import checksums, local, sources
 from factorbench.data.checksums import Pin
 
 from tests.planted import ROOT
@@ -307,7 +307,7 @@ def test_checks_end_at_the_deadline(tmp_path, monkeypatch):
     done = threading.Event()
     monkeypatch.setattr(sources, "DEADLINE", 0.2)
     monkeypatch.setattr(
-        sources, "_problem", lambda place: str(done.wait(5)) if sources.remote(place) else "is not there"
+        sources, "_problem", lambda place: str(done.wait(5)) if not local.is_local(place) else "is not there"
     )
     try:
         (line,) = sources.ask([("liao", entry("a.txt", "https://example.org/a"))], [], tmp_path)

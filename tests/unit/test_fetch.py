@@ -12,7 +12,7 @@ import time
 import pooch
 import pytest
 from factorbench.contracts.errors import UserError
-from factorbench.data import checksums, download, sources
+from factorbench.data import checksums, download, local, sources
 from factorbench.data.download import fetch
 
 from tests.bad_data.test_archives import pack
@@ -312,7 +312,7 @@ def test_a_file_without_sources(tmp_path):
 
 
 def test_a_relative_path_is_looked_up_in_the_working_directory_then_in_the_project(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(local, "PROJECT", tmp_path / "project")
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "project" / "sets", tmp_path / "sets"):
         folder.mkdir(parents=True)

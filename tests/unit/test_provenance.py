@@ -14,7 +14,7 @@ import pytest
 from factorbench.contracts.errors import UserError
 from factorbench.contracts.files import write_json
 from factorbench.contracts.scores import SCORE_COLUMNS
-from factorbench.data import sources
+from factorbench.data import local
 from factorbench.results import provenance, verify
 from factorbench.results.runtime import runs_table, runtime_table
 from factorbench.runs import machine
@@ -84,7 +84,7 @@ def test_runs_are_counted_by_machine_and_commit(here):
 
 def test_inputs_are_downloads_gene_sets_of_the_project_and_claims(here, monkeypatch):
     monkeypatch.setattr(provenance, "PROJECT", here)
-    monkeypatch.setattr(sources, "PROJECT", here)
+    monkeypatch.setattr(local, "PROJECT", here)
     sets = {
         "mine": {"file": {"name": "mine.gmt", "sources": ["sets/mine.gmt", "https://example.org/mine.gmt"]}},
         "unused": {"file": {"name": "unused.gmt", "sources": ["sets/unused.gmt"]}},

@@ -1,11 +1,14 @@
 """Where files come from, with Snakemake around it: sources are checked first, files are pinned when they are read."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 
+import anndata
 import pytest
+from factorbench.contracts.files import sha256
 
 from tests.workflow.conftest import clean_environment, local
 
@@ -125,3 +128,67 @@ def test_the_sources_of_a_dataset_added_later_are_checked_too(two, dead):
     (line,) = errors(two.snakemake(check=False))
     assert line.startswith(f"error: other: other.h5ad: {dead}/RAW.tar does not answer")
     assert not any("runs/" in path for path in two.files())
+
+
+def test_a_local_source_that_was_corrected_or_replaced_is_read_again(bench):
+    """Without a hash in the config. A file that is refused is not pinned, and the copy that was read is named."""
+    source, copy = bench.folder / "planted.h5ad", bench.folder / "resources/planted/planted.h5ad"
+    right, pins = source.read_bytes(), bench.folder / "resources/checksums.tsv"
+    data = anndata.read_h5ad(source)
+    data.var_names = ["GENE1", *data.var_names[1:]]
+    data.write_h5ad(source)
+    bench.config["datasets"]["planted"]["files"] = {"counts": unknown("planted.h5ad", str(source))}
+    bench.write_config(bench.config)
+    target = "results/data/planted/prepared.h5ad"
+    (line,) = errors(bench.snakemake(target, check=False))
+    assert "1 names of genes occur more than once ('GENE1')" in line
+    assert line.endswith(f"(read from resources/planted/planted.h5ad, a copy of {source})")
+    assert not pins.exists()
+
+    source.write_bytes(right)
+    bench.snakemake(target)
+    assert copy.read_bytes() == right
+    assert sha256(source) in pins.read_text(encoding="utf-8")
+
+    os.utime(source, (2e9, 2e9))  # the same content with a new time is the same file
+    assert "Nothing to be done" in bench.snakemake("-n", target)
+
+    data = anndata.read_h5ad(source)[:250]
+    data.write_h5ad(source)
+    printed = bench.snakemake(target)
+    assert "it has changed, its sha256 was" in printed
+    assert "250 cells" in printed
+    assert copy.read_bytes() == source.read_bytes()
+    (pin,) = pins.read_text(encoding="utf-8").splitlines()[2:]
+    assert sha256(source) in pin
+
+    environment = clean_environment() | {"PYTHONPATH": "workflow/scripts"}
+    subprocess.run([sys.executable, "-m", "factorbench.data.checksums"], cwd=bench.folder, env=environment, check=True)
+    source.write_bytes(right)  # now the pin is in the committed table
+    (line,) = errors(bench.snakemake(target, check=False))
+    assert "checksums.tsv has sha256" in line
+
+
+def test_a_local_source_that_differs_from_the_config_is_reported(bench):
+    target = "results/data/planted/raw.h5ad"
+    bench.snakemake(target)
+    source = bench.folder / "planted.h5ad"
+    source.write_bytes(source.read_bytes() + b"more")
+    printed = bench.snakemake(target)
+    assert "Nothing to be done" in printed
+    note = f"note: {source} has not the sha256 of the config any more; resources/planted/planted.h5ad is used"
+    assert printed.count(note) == 1
+
+
+def test_a_zarr_store_is_a_local_source(bench):
+    folder = bench.folder / "planted.zarr"
+    data = anndata.read_h5ad(bench.folder / "planted.h5ad")
+    data.write_zarr(folder)
+    bench.config["datasets"]["planted"]["files"] = {"counts": unknown("planted.zarr", str(folder))}
+    bench.write_config(bench.config)
+    target = "results/data/planted/raw.h5ad"
+    assert "300 cells, 240 genes" in bench.snakemake(target)
+    assert "Nothing to be done" in bench.snakemake("-n", target)
+    shutil.rmtree(folder)
+    data[:200].copy().write_zarr(folder)
+    assert "200 cells, 240 genes" in bench.snakemake(target)

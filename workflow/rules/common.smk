@@ -120,6 +120,12 @@ def raw_data(wildcards):
     return f"results/data/{dataset(wildcards)['raw']}/raw.h5ad"
 
 
+def expected_hash(wildcards):
+    """The sha256 that a file must have: that of the config, or that of a local source, which may be replaced."""
+    entry = plan.file_entry(config, wildcards.group, wildcards.file)
+    return entry["sha256"] or sources.watched(entry)
+
+
 def gene_set_files(wildcards):
     """Paths of a dataset's collections of gene sets, in the order in which it names them."""
     return [f"resources/{name}/{config['gene_sets'][name]['file']['name']}" for name in dataset(wildcards)["gene_sets"]]
@@ -141,11 +147,23 @@ def ortholog_columns(wildcards):
     return {key: entry[key] for key in ("from", "to", "kind")}
 
 
+def needed_files():
+    """Group, name and entry of every file that the planned runs, or the dataset to describe, need."""
+    datasets = [config["describe"]] if config["describe"] else planned_datasets()
+    return [(g, n, plan.file_entry(config, g, n)) for g, n in plan.needed_files(config, datasets)]
+
+
+def note_replaced_files():
+    """Print a line for each file that is read from its copy although its local source has changed."""
+    for group, name, entry in needed_files():
+        copy, source = Path("resources", group, name), sources.replaced(entry)
+        if source and copy.exists():
+            print(f"note: {source} has not the sha256 of the config any more; {copy} is used", file=sys.stderr)
+
+
 def ask_for_files():
     """End Snakemake with one line for each source of a needed file that no source has."""
-    datasets = [config["describe"]] if config["describe"] else planned_datasets()
-    wanted = [(g, n) for g, n in plan.needed_files(config, datasets) if not Path("resources", g, n).exists()]
-    files = [(group, plan.file_entry(config, group, name)) for group, name in wanted]
+    files = [(group, entry) for group, name, entry in needed_files() if not Path("resources", group, name).exists()]
     missing = sources.ask(files, config["mirrors"], Path("resources"))
     for line in missing:
         print(f"error: {line}", file=sys.stderr)

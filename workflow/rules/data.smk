@@ -11,7 +11,7 @@ rule fetch:
     conda:
         ENVIRONMENT
     params:
-        sha256=lambda wildcards: plan.file_entry(config, wildcards.group, wildcards.file)["sha256"],
+        sha256=expected_hash,
     script:
         "../scripts/fetch.py"
 

@@ -9,7 +9,10 @@ with reporting(snakemake) as say:
     group, name = snakemake.wildcards.group, snakemake.wildcards.file
     entry = file_entry(snakemake.config, group, name)
     say(f"fetch  {group}/{name}")
+    pinned = checksums.known(entry, group)[0]
     limit = int(snakemake.config["limits"]["unpacked"] * archives.GIB)
     source = fetch(entry, snakemake.output[0], group, snakemake.config["mirrors"], limit=limit)
-    state = "right" if checksums.known(entry, group)[0] else "not known yet"
-    say(f"fetch  {group}/{name}: from {source}, its sha256 is {state}")
+    state = "its sha256 is right"
+    if not checksums.known(entry, group)[0]:
+        state = f"it has changed, its sha256 was {pinned}" if pinned else "its sha256 is not known yet"
+    say(f"fetch  {group}/{name}: from {source}, {state}")

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from ..config.plan import PROJECT
+from ..config.plan import PROJECT, archive_entry
 from ..contracts.errors import UserError
 from ..contracts.files import atomic, sha256
 from ..contracts.process import begin
-from . import archives, formats
+from . import formats
 
 COMMITTED, LOCAL = PROJECT / "checksums.tsv", Path("resources/checksums.tsv")
 HEADING = "# Files without a published hash, as they were when first read\ngroup\tfile\tsha256\tbytes\tsource"
@@ -28,7 +28,7 @@ LINE = re.compile(r"([^\t]+)\t([^\t]+)\t([0-9a-f]{64})\t([0-9]+)\t([^\t]*)")
 
 GZIP, HDF5 = (0, b"\x1f\x8b"), (0, b"\x89HDF\r\n\x1a\n")
 MAGIC = {".gz": GZIP, ".tgz": GZIP, ".h5": HDF5, ".h5ad": HDF5, ".hdf5": HDF5}
-MAGIC |= {".zip": (0, b"PK\x03\x04"), ".tar": (257, b"ustar")}
+MAGIC |= {".zip": (0, b"PK\x03\x04"), ".zarr": (0, b"PK\x03\x04"), ".tar": (257, b"ustar")}
 """Suffix of a name -> offset and bytes by which its format is recognised."""
 
 
@@ -99,13 +99,41 @@ def verify(entries: dict[str, dict[str, Any]], paths: dict[str, Path], group: st
         if problem := fault(path, entries[key], group):
             raise UserError(f"{path}: {problem}; delete the file to download it again")
         packed = [source for source in entries[key]["sources"] if isinstance(source, dict) and "url" in source]
-        for entry in (entries[key], *map(archives.as_file, packed)):
+        for entry in (entries[key], *map(archive_entry, packed)):
             file = path.with_name(entry["name"])
             if file not in pins and file.exists() and not known(entry, group)[0]:
                 hash_, noted = sha256(file), note(file).read_text(encoding="utf-8") if note(file).exists() else ""
                 source = noted.removeprefix(f"{hash_} ") if noted.startswith(hash_) else "unknown"
                 pins[file] = Pin(group, file.name, hash_, str(file.stat().st_size), source)
     return list(pins.values())
+
+
+def forget(group: str, file: str, sha256: str) -> None:
+    """Remove the pin of a file from resources/checksums.tsv if it has another hash than ``sha256``.
+
+    A local source is a file of the user, who may correct it: its pin follows. Committed pins are not changed.
+    """
+    pins = read_pins(LOCAL)
+    if pins.get((group, file), Pin("", "", sha256, "", "")).sha256 != sha256:
+        with FileLock(LOCAL.with_name(f".{LOCAL.name}.lock")):
+            pins = read_pins(LOCAL)
+            pins.pop((group, file), None)
+            _write_pins(LOCAL, pins)
+
+
+def read_from(paths: Iterable[Path], error: str) -> str:
+    """Return the end of the text of an ``error``: which copy was read, if only one was or it is named, and its source."""
+    paths = list(paths)
+    copies = []
+    for path in paths if len(paths) == 1 else [path for path in paths if str(path) in error]:
+        source = note(path).read_text(encoding="utf-8").partition(" ")[2] if note(path).exists() else ""
+        copies.append(f"{path}, a copy of {source}" if source else str(path))
+    return f" (read from {'; '.join(copies)})" if copies else ""
+
+
+def _write_pins(table: Path, pins: dict[tuple[str, ...], Pin]) -> None:
+    with atomic(table) as part:
+        part.write_text("\n".join([HEADING, *("\t".join(pins[key]) for key in sorted(pins))]) + "\n", encoding="utf-8")
 
 
 def check_shape(dataset: str, cells: int, genes: int, expect: dict[str, int | None]) -> None:
@@ -135,10 +163,7 @@ def pin(pins: Iterable[Pin], table: Path = LOCAL) -> list[Pin]:
                     raise UserError(
                         f"{'/'.join(key)}: {table} has sha256 {merged[key].sha256}, not {pin.sha256}: {remedy}"
                     )
-            with atomic(table) as part:
-                part.write_text(
-                    "\n".join([HEADING, *("\t".join(merged[key]) for key in sorted(merged))]) + "\n", encoding="utf-8"
-                )
+            _write_pins(table, merged)
     except OSError as error:
         hashes = ", ".join(f"{'/'.join(key)} {pin.sha256}" for key, pin in given.items())
         remedy = f"make it writable, or give these sha256 in the config: {hashes}"

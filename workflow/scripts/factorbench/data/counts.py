@@ -46,6 +46,13 @@ def read_counts(stored: Any, rows: slice) -> sparse.csr_matrix:
     return counts
 
 
+def check_counts(raw: AnnData, where: str) -> None:
+    """Raise a `UserError` unless cells and genes have unique names and all values are counts."""
+    check_names(raw, where)
+    for _ in checked_counts(raw, where):
+        pass
+
+
 def check_names(raw: AnnData, where: str) -> None:
     """Raise a `UserError` unless there are cells and genes with unique names that can be printed."""
     if 0 in raw.shape:

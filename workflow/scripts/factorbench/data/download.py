@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import shutil
 import subprocess
 import tempfile
 import time
@@ -20,10 +19,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from ..config.plan import archive_entry
 from ..contracts.errors import UserError, out_of_resources
 from ..contracts.files import sha256
 from ..progress import bar
-from . import archives, checksums, sources
+from . import archives, checksums, local, sources
 from .archives import CHUNK, Failure, short
 
 ATTEMPTS, PAUSE, LONGEST_PAUSE = 4, 1.0, 30.0
@@ -77,7 +77,7 @@ class _Download:
     def file(self, path: Path) -> str:
         """Write the file to ``path`` and return its source. Raise a `Failure` with the reason for each source."""
         if path.exists():
-            if not self.fault(path):
+            if not self.fault(path) and sources.watched(self.entry) in ("", sha256(path)):
                 return "already there"
             path.unlink()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class _Download:
             with tempfile.TemporaryDirectory() as folder:
                 archives.extract(_package(source, Path(folder)), source["member"], part, self.limit)
         elif isinstance(source, dict):
-            entry = archives.as_file(source)
+            entry = archive_entry(source)
             archive = part.with_name(entry["name"])
             if entry["name"] == self.entry["name"]:
                 raise Failure("the archive has the same name as the file; rename the file")
@@ -120,10 +120,12 @@ class _Download:
                 except archives.Broken:
                     archive.unlink()
                     raise
-        elif sources.remote(source):
-            self.from_address(source, part)
+        elif local.is_local(source):
+            local.copy(source, part)
+            if source in self.entry["sources"]:  # not a mirror
+                checksums.forget(self.group, self.entry["name"], sha256(part))
         else:
-            shutil.copyfile(sources.local(source), part)
+            self.from_address(source, part)
         if problem := self.fault(part):
             part.unlink()
             raise Failure(problem)

@@ -15,8 +15,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..config.plan import PROJECT
-from . import archives, formats
+from ..config.plan import archive_entry
+from . import archives, formats, local
 
 TIMEOUT, DEADLINE = 5.0, 10.0
 """Seconds in which each server must answer, in one attempt, and after which all checks end."""
@@ -39,15 +39,22 @@ def own(entry: dict[str, Any]) -> list[tuple[str, str | dict[str, str]]]:
     ]
 
 
-def remote(place: str) -> bool:
-    """Return whether a place is an address or a package, not a local path."""
-    return place.lower().startswith(("http://", "https://", "ftp://", "pypi:"))
+def watched(entry: dict[str, Any]) -> str:
+    """Return the sha256 of the first local source of a ``file`` that is there; an empty text if there is none.
+
+    The file is fetched again when it changes. A file with a hash in the config is not watched: only that hash is right.
+    """
+    if entry["sha256"]:
+        return ""
+    places = (place for place, _ in own(entry) if local.is_local(place))
+    return next(filter(None, map(local.content, places)), "")
 
 
-def local(place: str) -> Path:
-    """Return the path of a local place. A relative one is looked up in the working directory, then in the project."""
-    path = Path(place).expanduser()
-    return path if path.exists() else PROJECT / path
+def replaced(entry: dict[str, Any]) -> str:
+    """Return the place of the first local source with another hash than that in the config; an empty text: none has."""
+    places = [place for place, source in own(entry) if isinstance(source, str) and local.is_local(place)]
+    right = ("", entry["sha256"])
+    return next((place for place in places if entry["sha256"] and local.content(place) not in right), "")
 
 
 def ask(files: Sequence[tuple[str, dict[str, Any]]], mirrors: Sequence[str], resources: Path) -> list[str]:
@@ -60,7 +67,7 @@ def ask(files: Sequence[tuple[str, dict[str, Any]]], mirrors: Sequence[str], res
     problems: dict[str, str] = {}
     missing = [(group, entry, set(_places(entry, group, mirrors, resources))) for group, entry in files]
     for far in (False, True):  # addresses are checked only for files that no folder has
-        problems |= _check({place for *_, places in missing for place in places if remote(place) is far})
+        problems |= _check({place for *_, places in missing for place in places if local.is_local(place) is not far})
         missing = [file for file in missing if all(problems.get(place) != "" for place in file[-1])]
     lines: dict[tuple[str, str], list[str]] = {}
     for group, entry, _ in missing:
@@ -80,7 +87,7 @@ def _places(entry: dict[str, Any], group: str, mirrors: Sequence[str], resources
     yield from mirrored(entry["name"], group, mirrors)
     for place, source in own(entry):
         packed = isinstance(source, dict) and "url" in source
-        yield from _places(archives.as_file(source), group, mirrors, resources) if packed else [place]
+        yield from _places(archive_entry(source), group, mirrors, resources) if packed else [place]
 
 
 def _check(places: Iterable[str]) -> dict[str, str]:
@@ -99,8 +106,8 @@ def _problem(place: str) -> str:
     import requests
     from urllib3.exceptions import HTTPError
 
-    if not remote(place):
-        return "" if local(place).is_file() else "is not there"
+    if local.is_local(place):
+        return local.fault(place)
     try:
         server = urlsplit(place)
         if server.scheme == "pypi":

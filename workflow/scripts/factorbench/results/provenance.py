@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..config.plan import PROJECT, needed_files
 from ..contracts.files import sha256
-from ..data import sources
+from ..data import local, sources
 from ..runs.machine import git_state
 from .scaling import NO_LAW
 
@@ -120,6 +120,6 @@ def inputs(config: dict[str, Any], datasets: Iterable[str]) -> list[Path]:
     files = [path for path in files if path.exists()]
     for group, entry in config["gene_sets"].items():
         if group in dict(needed):
-            local = [sources.local(place) for _, place in sources.own(entry["file"]) if isinstance(place, str)]
-            files += [path for path in local if path.is_file() and path.resolve().is_relative_to(PROJECT.resolve())]
+            paths = [local.find(place) for _, place in sources.own(entry["file"]) if isinstance(place, str)]
+            files += [path for path in paths if path.is_file() and path.resolve().is_relative_to(PROJECT.resolve())]
     return files + ([PROJECT / config["claims"]] if config["claims"] else [])
