@@ -3,6 +3,9 @@
 .PHONY: help run paper paper-subset scaling bench million check-dataset pin verify unlock test test-fast slurm-test lint lock clean
 
 VENV ?= .venv
+ifneq ($(words $(VENV)),1)
+$(error VENV=$(VENV): make cannot use a path with a space; name another folder)
+endif
 BIN := $(VENV)/bin
 # More arguments for Snakemake: ARGS="--configfile workflow/presets/NAME.yaml" or ARGS="-n"
 ARGS ?=

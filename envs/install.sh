@@ -31,6 +31,10 @@ pip() { "$venv/bin/python" -m pip "$@"; }
 pins() { pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes "$@"; }
 
 if [ ! -e "$venv/.made" ]; then
+  if [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ]; then
+    echo "error: $venv: the folder has other files and is no environment of Python; name a new one: make run VENV=/a/folder/.venv" >&2
+    exit 1
+  fi
   echo "environment: $venv (once, a minute or two)" >&2
   rm -rf "$venv"
   "$python" -m venv "$venv"

@@ -217,6 +217,29 @@ def test_environments_may_be_made_in_other_folders(tmp_path):
     assert done.stderr.startswith("error: Python 3.11 was not found")
 
 
+def test_a_folder_with_other_files_is_not_replaced_by_an_environment(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    command = ["sh", ROOT / "envs/install.sh", tmp_path]
+    done = subprocess.run(
+        command,
+        env=clean_environment() | {"PYTHON": sys.executable, "PIP_INDEX_URL": "file:///nowhere"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}: the folder has other files")
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_make_refuses_an_environment_in_a_path_with_a_space():
+    done = subprocess.run(
+        ["make", "-n", "-C", ROOT, "run", "VENV=/One Drive/.venv"], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 2
+    assert "VENV=/One Drive/.venv: make cannot use a path with a space; name another folder" in done.stderr
+
+
 # --------------------------------------------------------------------------------------------------------------- locks
 
 
