@@ -47,5 +47,5 @@ def one_line(error: UserError) -> str:
     assert text
     assert "\n" not in text
     assert "\r" not in text
-    assert len(text) < 3_000
+    assert len(text) <= UserError.LONGEST
     return text

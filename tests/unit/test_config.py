@@ -228,7 +228,7 @@ def test_the_default_of_a_collection_is_named_and_does_not_follow_the_order(conf
     assert "mine" in resolve(config)["datasets"]["macosko"][kind]
 
 
-# ------------------------------------------------------------------------------------------ files of one name, elsewhere
+# ------------------------------------------------------------------------------------------------- files of one name
 
 
 def h5(*sources, **keys):

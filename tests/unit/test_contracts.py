@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from factorbench.contracts.errors import ContractError
+from factorbench.contracts.errors import ContractError, UserError
 from factorbench.contracts.factors import Factors, add_held_out, factor_signs, no_factors, read_factors, write_factors
 from factorbench.contracts.files import atomic, read_json, read_table, write_json, write_table
 from factorbench.contracts.prepared import seen_cells, without_held_out, write_prepared
+from factorbench.registry import refer
 
 from tests.planted import planted
 
@@ -157,3 +158,15 @@ def test_equal_tables_are_equal_files(tmp_path, monkeypatch):
             written.append((tmp_path / name).read_bytes())
             assert read_table(tmp_path / name).equals(table)
     assert written[:2] == written[2:]
+
+
+def test_errors_are_of_a_readable_length():
+    """Names in files can be of any length, and files can have any number of columns."""
+    long = str(UserError(f"a.h5ad: {'x' * 9_000}; rename it in the file"))
+    assert len(long) <= UserError.LONGEST
+    assert long.startswith("a.h5ad: xxx")
+    assert long.endswith("xxx; rename it in the file")
+    with pytest.raises(UserError) as error:
+        refer("zzz", [f"column {i}" for i in range(5_000)], "labels.type")
+    assert str(error.value).endswith("column 1021, column 1022, column 1023, ... 5000 in all)")
+    assert str(error.value).startswith("labels.type: 'zzz' is not defined (there are: column 0, column 1, column 10,")

@@ -7,7 +7,17 @@ import sys
 
 
 class UserError(Exception):
-    """A mistake that the user can correct. Its text is one line: the file, the key, the remedy."""
+    """A mistake that the user can correct. Its text is one line: the file, the key, the remedy.
+
+    Names in files can be of any length, so the middle of a text of more than `LONGEST` characters is left out.
+    """
+
+    LONGEST = 1_000
+
+    def __init__(self, text: str):
+        if len(text) > self.LONGEST:
+            text = f"{text[: self.LONGEST * 2 // 3]} ... {text[-self.LONGEST // 4 :]}"
+        super().__init__(text)
 
 
 class ContractError(Exception):

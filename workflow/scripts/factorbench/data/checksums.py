@@ -122,7 +122,7 @@ def forget(group: str, file: str, sha256: str) -> None:
 
 
 def read_from(paths: Iterable[Path], error: str) -> str:
-    """Return the end of the text of an ``error``: which copy was read, if only one was or it is named, and its source."""
+    """Return the end of the text of an ``error``: the copy that was read, if one was or it is named, and its source."""
     paths = list(paths)
     copies = []
     for path in paths if len(paths) == 1 else [path for path in paths if str(path) in error]:
