@@ -1,5 +1,7 @@
 """Gene sets: GMT files as they occur, and the mask against its definition."""
 
+import gzip
+
 import numpy as np
 import pytest
 from factorbench.data import gene_sets
@@ -107,3 +109,24 @@ def test_a_second_column_of_genes_is_recognised(tmp_path, content, genes, descri
         assert gene_sets.read_gmt(path, descriptions=False) == {name: genes for name, *genes in fields}
     elif all(len(line) > 2 for line in fields):
         assert gene_sets.read_gmt(path) == {name: genes for name, _, *genes in fields}
+
+
+# ------------------------------------------------------------------------------------------------- forms of gene sets
+
+
+def test_weights_quotes_and_gzip_are_read(tmp_path):
+    content = 'A\tx\t"G1"\tG2,1.0\tG3,-0.5e-3\t"G4,0.25"\n"B"\tx\tG5\t5"-G\n'
+    expected = {"A": ["G1", "G2", "G3", "G4"], "B": ["G5", '5"-G']}
+    (tmp_path / "sets.gmt").write_text(content, encoding="utf-8")
+    (tmp_path / "sets.gmt.gz").write_bytes(gzip.compress(content.encode()))
+    assert gene_sets.read_gmt(tmp_path / "sets.gmt") == expected
+    assert gene_sets.read_gmt(tmp_path / "sets.gmt.gz") == expected
+
+
+@pytest.mark.parametrize("second", ["na\tna\tna", "\t\t", "https://x.org/1\t\tNA"])
+def test_gmx_is_refused(tmp_path, second):
+    """It has a gene set in each column; read as GMT, genes would be names of sets."""
+    path = tmp_path / "sets.gmx"
+    path.write_text(f"A\tB\tC\n{second}\nG1\tG2\tG3\nG4\tG5\tG6\n", encoding="utf-8")
+    with refused("is in GMX format, with a gene set in each column; exchange its rows and columns", start=path):
+        gene_sets.read_gmt(path)

@@ -131,8 +131,22 @@ def test_symbols_found_by_each_way(table):
         "near misses": [("Isg15", "ISG15"), ("Ccl2", "CCL2")],
         "genes": {"mapped": 4, "unmapped": 0, "ambiguous": 0},
         "columns": {"name": 3},
+        "dates": 0,
     }
     match = symbols.describe_match(var[[]], {"A": ["ISG15", "ACTB", "C1orf21"], "B": ["CCL2"]}, "orthologs", orthologs)
     assert match["found by"] == {"as_is": 1, "upper": 3, "orthologs": 3}
     assert match["found"] == 3
     assert match["near misses"] == []
+
+
+def test_a_few_names_that_r_or_excel_changed_are_shown_though_most_are_found():
+    members = [f"G{i}" for i in range(90)] + [f"HLA-{letter}" for letter in "ABCDEF"]
+    genes = pd.DataFrame(index=[member.replace("-", ".") for member in members] + ["1-Mar", "2-Sep", "DEC1"])
+    match = symbols.describe_match(genes, {"A": members}, "as_is")
+    assert match["found"] == 90
+    first, second = symbols.advice(match)
+    assert first.startswith("nearly matched: HLA.A (data) ~ HLA-A (sets), HLA.B (data) ~ HLA-B (sets), ")
+    assert first.endswith("HLA-E (sets); rename them in one of the files")
+    assert second.startswith("2 genes are dates, which Excel makes of MARCH1")
+    match = symbols.describe_match(genes.loc["G0":"G89"], {"A": members, "B": ["g0", "g1"]}, "as_is")
+    assert symbols.advice(match) == []  # G0 is in the data: another gene g0 of the sets, and no other pair

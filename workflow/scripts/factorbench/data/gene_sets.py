@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import zlib
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,16 +15,21 @@ from scipy import sparse
 
 from ..contracts.errors import UserError
 from ..registry import refer
+from .archives import GIB, SIZE_LIMIT, Content
 
 GeneSets = dict[str, list[str]]
 """Names of gene sets and their genes, both in the order of the file."""
+
+N_NEAR = 5
+"""Pairs of nearly equal names that are shown."""
 
 
 def read_gmt(path: str | Path, descriptions: bool = True) -> GeneSets:
     """Read gene sets in GMT format: one set per line, tab-separated: name, description, genes.
 
-    Line ends of Windows and old Macs, empty lines, a byte-order mark and repeated genes in a set are accepted. Without
-    ``descriptions`` the second column has genes too (`has_descriptions`).
+    The file is plain or gzip. Line ends of Windows and old Macs, empty lines, a byte-order mark, quotes around names,
+    weights after genes (``ISG15,1.0``) and repeated genes in a set are accepted. Without ``descriptions`` the second
+    column has genes too (`has_descriptions`).
 
     Raises
     ------
@@ -32,7 +40,7 @@ def read_gmt(path: str | Path, descriptions: bool = True) -> GeneSets:
     sets: GeneSets = {}
     for number, (name, *fields) in _read_lines(path):
         at = f"{path}: line {number}"
-        genes = list(dict.fromkeys(gene for gene in fields[descriptions:] if gene))
+        genes = list(dict.fromkeys(gene for gene in map(_without_weight, fields[descriptions:]) if gene))
         if not name or not genes:
             raise UserError(f"{at}: should be name, description and genes, tab-separated (GMT format)")
         if not "".join([name, *genes]).isprintable():
@@ -51,26 +59,42 @@ def has_descriptions(path: str | Path, genes: Iterable[str] = ()) -> bool:
     """
     lines = [fields for _, fields in _read_lines(path)]
     known = set(genes).union(*(fields[2:] for fields in lines))
-    n_genes = sum(
-        second in known and second != name for name, second, *_ in (fields for fields in lines if len(fields) > 1)
-    )
-    return n_genes <= len(lines) / 2
+    second = [fields[1] for fields in lines if len(fields) > 1 and fields[1] != fields[0]]
+    return sum(field in known for field in second) <= len(lines) / 2
+
+
+def _without_weight(gene: str) -> str:
+    return re.sub(r",-?[0-9.]+(e-?[0-9]+)?$", "", gene) if "," in gene else gene
 
 
 def _read_lines(path: str | Path) -> list[tuple[int, list[str]]]:
     """Return the number and the fields of each line that is not empty."""
     try:
-        # splitlines() would also break lines at characters that a description may hold (U+2028).
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError:
+        with Content(Path(path), SIZE_LIMIT / GIB) as file:
+            text = file.readall().decode("utf-8-sig")
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error):
         raise UserError(f"{path}: is not a text file; give gene sets in GMT format") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of gene sets in GMT format") from None
-    fields = [(number, [field.strip() for field in line.split("\t")]) for number, line in enumerate(lines, 1)]
+    # splitlines() would also break lines at characters that a description may hold (U+2028).
+    lines = enumerate(re.split("\r\n|\r|\n", text), start=1)
+    fields = [(number, [_unquoted(field.strip()) for field in line.split("\t")]) for number, line in lines]
     fields = [(number, line) for number, line in fields if any(line)]
     if not fields:
         raise UserError(f"{path}: has no gene set; give a file in GMT format")
+    first, second = (line for _, line in [*fields[:2], fields[0]][:2])
+    if ".gmx" in Path(path).suffixes or (len(first) == len(second) > 2 and all(map(_says_nothing, second))):
+        raise UserError(f"{path}: is in GMX format, with a gene set in each column; exchange its rows and columns")
     return fields
+
+
+def _unquoted(field: str) -> str:
+    return field[1:-1].strip() if len(field) > 2 and field[0] == field[-1] == '"' else field
+
+
+def _says_nothing(description: str) -> bool:
+    """Return whether a field is a description that the second line of a GMX file has, and no gene set is called so."""
+    return description.lower() in ("", "na") or description.startswith("http")
 
 
 def join(collections: list[GeneSets], names: list[str], prefixes: list[str], where: str) -> GeneSets:
@@ -124,17 +148,16 @@ def draw(
     return chosen
 
 
-def near_matches(sets: GeneSets, genes: Sequence[str], n: int = 5) -> list[tuple[str, str]]:
+def near_matches(sets: GeneSets, genes: Sequence[str], n: int = N_NEAR) -> list[tuple[str, str]]:
     """Return up to ``n`` pairs (gene of the data, gene of a set) that differ only in how they are written.
 
     That is in upper and lower case, in the version of an Ensembl identifier (``ENSG00000187608.8``), or in a dot for a
-    dash (R replaces dashes).
+    dash (R replaces dashes). A gene of a set that is in the data in its own form too is not in a pair.
     """
     members: dict[str, str] = {}
-    for member in chain.from_iterable(sets.values()):
+    for member in set().union(*sets.values()).difference(genes):
         members.setdefault(_plain(member), member)
-    pairs = ((gene, members.get(_plain(gene), gene)) for gene in genes)
-    return [(gene, member) for gene, member in pairs if gene != member][:n]
+    return [(gene, members[_plain(gene)]) for gene in genes if _plain(gene) in members][:n]
 
 
 def _plain(gene: str) -> str:

@@ -10,14 +10,17 @@ import pandas as pd
 from ..contracts.errors import UserError
 from ..registry import refer
 from .archives import GIB, SIZE_LIMIT
-from .gene_sets import GeneSets, near_matches
-from .readers._files import read_columns
+from .gene_sets import N_NEAR, GeneSets, near_matches
+from .readers._files import read_table
 
 NO_SYMBOL = " (no symbol)"
 """End of the name of a gene without a symbol. No member of a gene set has such a name."""
 
 MANY_MORE = 1.5
 """How many times more symbols another way must find to be named."""
+
+DATE = r"[0-9]{1,2}-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(-[0-9]+)?"
+"""The names of genes after Excel has changed them."""
 
 ONE_TO_ONE = "ortholog_one2one"
 """Ensembl's term for two genes that are each the only ortholog of the other."""
@@ -26,7 +29,7 @@ ONE_TO_ONE = "ortholog_one2one"
 def read_orthologs(
     path: str | Path, columns: dict[str, str], where: str, unpacked: float = SIZE_LIMIT / GIB
 ) -> pd.DataFrame:
-    """Read pairs of one-to-one orthologs from a csv file with one pair of genes per row.
+    """Read pairs of one-to-one orthologs from a table (`read_table`) with one pair of genes per row.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ def read_orthologs(
     UserError
         If the file cannot be read, a column is missing, or no pair is one to one.
     """
-    table = read_columns(Path(path), unpacked, sep=",", na_values=[""])
+    table = read_table(Path(path), unpacked)
     for key, column in columns.items():
         if column:
             refer(column, table, f"{path}: {where}.{key}")
@@ -110,27 +113,30 @@ def describe_match(
     dict
         ``how`` (see `translate`); the number of distinct symbols ``in the sets``; how many of them are ``found`` among
         the translated ``genes``; how many would be ``found by`` each way to translate; ``near misses``
-        (`gene_sets.near_matches`), if fewer than half are found; the counts of ``genes`` by `translate`; ``columns``:
-        how many are found in each other column.
+        (`gene_sets.near_matches`), if there are `N_NEAR` of them or fewer than half of the symbols are found; the
+        counts of ``genes`` by `translate`; ``columns``: how many symbols are found in each other column; ``dates``: how
+        many names Excel has made dates of.
     """
     members = set().union(*sets.values())
     ways = ["as_is", "upper"] + ["orthologs"] * (orthologs is not None)
     translated = {way: translate(genes.index, way, orthologs) for way in ways}
     n_found = {way: len(members.intersection(names)) for way, (names, _) in translated.items()}
     names, counts = translated[how]
+    near = near_matches(sets, names)
     return {
         "how": how,
         "in the sets": len(members),
         "found": n_found[how],
         "found by": n_found,
-        "near misses": near_matches(sets, names) if n_found[how] < len(members) / 2 else [],
+        "near misses": near if n_found[how] < len(members) / 2 or len(near) == N_NEAR else [],
         "genes": counts,
         "columns": {column: len(members.intersection(genes[column])) for column in genes},
+        "dates": int(genes.index.str.fullmatch(DATE).sum()),
     }
 
 
 def advice(match: dict[str, Any]) -> list[str]:
-    """Return in lines what may help, if fewer than half of the symbols are found or another way would find many more.
+    """Return in lines what may help if symbols are not found.
 
     ``match`` is what `describe_match` returned.
     """
@@ -143,5 +149,11 @@ def advice(match: dict[str, Any]) -> list[str]:
         lines.append(f"{best} would find {ways[best]:,} of the symbols in the gene sets, not {found:,}")
     if match["near misses"]:
         pairs = ", ".join(f"{gene} (data) ~ {member} (sets)" for gene, member in match["near misses"])
-        lines.append(f"nearly matched: {pairs}; symbols: upper or orthologs may map them")
+        in_capitals = all(gene.upper() == member.upper() for gene, member in match["near misses"])
+        remedy = "symbols: upper or orthologs may map them" if in_capitals else "rename them in one of the files"
+        lines.append(f"nearly matched: {pairs}; {remedy}")
+    if match.get("dates"):
+        lines.append(
+            f"{match['dates']} genes are dates, which Excel makes of MARCH1 or SEPT2; correct them in the file"
+        )
     return lines
