@@ -1,8 +1,10 @@
 """AnnData files as people have them: of new and old versions, compressed, as zarr, with counts in various places."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import re
 import shutil
 import warnings
@@ -217,6 +219,10 @@ OTHERS = {
     formats.MARKET: b"%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 1\n",
     "UTF-16": "GENE\tc0\ng0\t1\n".encode("utf-16"),
     "web page": b"\n<!DOCTYPE html><p>Not found",
+    "bzip2": bz2.compress(b"GENE\tc0\ng0\t1\n"),
+    "xz": lzma.compress(b"GENE\tc0\ng0\t1\n"),
+    "zstd": b"\x28\xb5\x2f\xfd\0",
+    "gzip in gzip": gzip.compress(gzip.compress(b"GENE\tc0\ng0\t1\n", mtime=0)),
     formats.TENX: hdf5("matrix/barcodes", "matrix/data"),
     formats.ANNDATA: hdf5("obs/_index", "var/_index"),
     formats.ZARR: zipped("a.zarr/zarr.json"),

@@ -199,6 +199,16 @@ def test_a_square_matrix_is_genes_x_cells(tmp_path):
     assert guesses(data) == {HEADERS: 1}
 
 
+def test_files_called_gz_that_are_plain(tmp_path):
+    content = {"matrix.mtx.gz": market(COUNTS)} | {f"{name}.gz": lines for name, lines in NAMES.items()}
+    files = sample(tmp_path, {}) | {name.split(".")[0]: tmp_path / name for name in content}
+    for name, lines in content.items():
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    data = read("tenx", files, {"samples": {"a": {key: key for key in ("matrix", "barcodes", "genes")}}})
+    same_counts(data, COUNTS.T)
+    assert list(data.var_names) == SYMBOLS
+
+
 # ------------------------------------------------------------------------------------------------------------------ h5
 
 

@@ -1,6 +1,8 @@
 """The reader dge_text on the tables that R, pandas and Drop-seq's tools write."""
 
+import bz2
 import gzip
+import lzma
 
 import numpy as np
 import pandas as pd
@@ -168,3 +170,14 @@ def test_malformed_tables_are_refused(tmp_path, content, pattern):
 def test_a_packed_table_of_r(tmp_path):
     data = read_text(tmp_path, gzip.compress(table(" ", None, '"', end="\r\n").encode()))
     same_counts(data, COUNTS.T)
+
+
+def test_the_content_says_whether_a_file_is_compressed(tmp_path):
+    """GEO and Zenodo have files called .gz that are not."""
+    (tmp_path / "a.txt.gz").write_text(table(), encoding="utf-8")
+    same_counts(read("dge_text", {"counts": tmp_path / "a.txt.gz"}), COUNTS.T)
+    packed = {"bzip2": bz2.compress, "xz": lzma.compress, "gzip twice": lambda text: gzip.compress(gzip.compress(text))}
+    for name, compress in packed.items():
+        (tmp_path / "a.txt.gz").write_bytes(compress(table().encode()))
+        with refused(f"a.txt.gz: is not text; it is compressed by {name}; unpack it", tmp_path):
+            read("dge_text", {"counts": tmp_path / "a.txt.gz"})

@@ -76,7 +76,7 @@ def _open(archive: Path, member: str, limit: int, stack: contextlib.ExitStack) -
 
 
 class Content(io.RawIOBase):
-    """The bytes of a file, plain or gzip, unpacked while they are read.
+    """The bytes of a file, plain or gzip, unpacked while they are read. The first bytes decide, not the name.
 
     Raises OSError, ValueError, EOFError or zlib.error if the file cannot be opened or unpacked, and a `UserError` if it
     unpacks to more than ``unpacked`` GiB.
@@ -85,7 +85,7 @@ class Content(io.RawIOBase):
     def __init__(self, path: Path, unpacked: float):
         self.path, self.unpacked = path, unpacked
         self.stored = open(path, "rb", CHUNK)  # noqa: SIM115
-        packed = path.suffix == ".gz" or self.stored.peek(2)[:2] == formats.GZIP
+        packed = self.stored.peek(2)[:2] == formats.GZIP
         self.content = gzip.GzipFile(fileobj=self.stored) if packed else self.stored
         self.left = unpacked * GIB if packed else math.inf
 

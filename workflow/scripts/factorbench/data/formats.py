@@ -31,6 +31,10 @@ READ_INSTEAD = {
     MARKET: "a Matrix Market file; it is read with reader: tenx, beside its barcodes and genes",
     "web page": "a web page; its source sends a page in place of the file: correct the source, and delete this copy",
     "UTF-16": "text in UTF-16; save it as UTF-8",
+    "bzip2": "compressed by bzip2; unpack it (bunzip2), or compress it by gzip",
+    "xz": "compressed by xz; unpack it (unxz), or compress it by gzip",
+    "zstd": "compressed by zstd; unpack it (unzstd), or compress it by gzip",
+    "gzip in gzip": "compressed by gzip twice; unpack it once (gunzip)",
 }
 """Format -> what a user should know of a file in this format that cannot be read."""
 
@@ -40,6 +44,10 @@ STARTS = {
     b"\xd0\xcf\x11\xe0": "Excel",
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    GZIP: "gzip in gzip",  # a single one is unpacked before this is compared
     **dict.fromkeys((b"RDX2", b"RDX3", b"RDA2", b"X\n\0\0\0", b"A\n2\n", b"A\n3\n"), "R"),
 }
 """First bytes -> format, of plain files or of the content of gzip files."""
