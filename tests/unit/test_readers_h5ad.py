@@ -113,6 +113,39 @@ def test_gzip(tmp_path, data):
         read("h5ad", {"counts": bomb})
 
 
+def compressed_by(code, path, place):
+    """Declare that an array is compressed by a filter that is not installed, as if hdf5plugin had written it."""
+    with h5py.File(path, "a") as file:
+        values, attrs = file[place][:], dict(file[place].attrs)
+        del file[place]
+        pipeline = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        pipeline.set_chunk(values.shape)
+        pipeline.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (3,))
+        stored_type, space = h5py.h5t.py_create(values.dtype, logical=True), h5py.h5s.create_simple(values.shape)
+        array = h5py.h5d.create(file.id, place.encode(), stored_type, space, pipeline)
+        array.write_direct_chunk((0,) * values.ndim, values.tobytes(), 0)
+        h5py.Dataset(array).attrs.update(attrs)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(32015, "zstd"), (32001, "blosc"), (32026, "blosc2"), (32004, "lz4"), (32008, "bitshuffle"), (300, "number 300")],
+)
+def test_a_filter_that_is_not_installed_is_named(tmp_path, data, code, name):
+    data.obsm["X_umap"] = np.ones((12, 2))
+    data.write_h5ad(tmp_path / "a.h5ad")
+    compressed_by(code, tmp_path / "a.h5ad", "obsm/X_umap")
+    same_counts(written(tmp_path, tmp_path / "a.h5ad"), COUNTS)  # an array that is not needed
+    data.write_h5ad(tmp_path / "a.h5ad")
+    compressed_by(code, tmp_path / "a.h5ad", "X/data")
+    pattern = f"/X/data is compressed by the HDF5 filter {name}, which is not installed; .*compression='gzip'"
+    with refused(pattern, start=tmp_path / "a.h5ad"):
+        read("h5ad", {"counts": tmp_path / "a.h5ad"})
+    (tmp_path / "a.h5ad.gz").write_bytes(gzip.compress((tmp_path / "a.h5ad").read_bytes()))
+    with refused(pattern, start=tmp_path / "a.h5ad.gz"):
+        read("h5ad", {"counts": tmp_path / "a.h5ad.gz"})
+
+
 # ------------------------------------------------------------------------------------------------------- names of genes
 
 
@@ -218,7 +251,9 @@ OTHERS = {
     "tar": bytes(257) + b"ustar\x0000" + bytes(1000),
     formats.MARKET: b"%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 1\n",
     "UTF-16": "GENE\tc0\ng0\t1\n".encode("utf-16"),
+    "git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     "web page": b"\n<!DOCTYPE html><p>Not found",
+    "git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\n",
     "bzip2": bz2.compress(b"GENE\tc0\ng0\t1\n"),
     "xz": lzma.compress(b"GENE\tc0\ng0\t1\n"),
     "zstd": b"\x28\xb5\x2f\xfd\0",

@@ -66,7 +66,7 @@ def open_hdf5(path: Path, unpacked: float) -> Iterator[h5py.File]:
     Raises
     ------
     UserError
-        If it unpacks to more.
+        If it unpacks to more, or an array could not be read and one is compressed by a filter that is not installed.
     ValueError
         If an array is stored in another file, which could be any file of the user.
     """
@@ -81,17 +81,32 @@ def open_hdf5(path: Path, unpacked: float) -> Iterator[h5py.File]:
             with Content(path, unpacked) as content, open(plain, "wb") as target:
                 shutil.copyfileobj(content, target, CHUNK)
         file = stack.enter_context(h5py.File(plain))
-        check_unpacked(file, path, unpacked)
-        yield file
+        arrays: list[h5py.Dataset] = []
+        file.visititems(lambda _, member: arrays.append(member) if isinstance(member, h5py.Dataset) else None)
+        for array in arrays:
+            if array.is_virtual or array.external:
+                raise ValueError(f"{array.name} is kept in another file")
+        check_size(path, sum(array.nbytes for array in arrays), unpacked)
+        try:
+            yield file
+        except OSError:
+            if missing := next(filter(None, map(_missing_filter, arrays)), ""):
+                raise UserError(f"{path}: {missing}; write it again with compression='gzip'") from None
+            raise
 
 
-def check_unpacked(file: h5py.File, path: Path, unpacked: float) -> None:
-    members: list[h5py.Group | h5py.Dataset] = []
-    file.visititems(lambda _, member: members.append(member))
-    for member in members:
-        if getattr(member, "is_virtual", False) or getattr(member, "external", None):
-            raise ValueError(f"{member.name} is kept in another file")
-    check_size(path, sum(getattr(member, "nbytes", 0) for member in members), unpacked)
+FILTERS = {32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
+"""Filters of HDF5 that h5py does not have, by their registered numbers."""
+
+
+def _missing_filter(array: h5py.Dataset) -> str:
+    """Say which filter an array needs that is not installed; empty: none."""
+    import h5py
+
+    pipeline = array.id.get_create_plist()
+    codes = [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())]
+    names = [FILTERS.get(code, f"number {code}") for code in codes if not h5py.h5z.filter_avail(code)]
+    return f"{array.name} is compressed by the HDF5 filter {names[0]}, which is not installed" if names else ""
 
 
 def check_size(path: Path, size: int, unpacked: float) -> None:
