@@ -113,6 +113,23 @@ def test_gzip(tmp_path, data):
         read("h5ad", {"counts": bomb})
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_half_precision(tmp_path, data, form):
+    counts = COUNTS.copy()
+    counts[1, 2] = 2048
+    data.X = form(counts)
+    data.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        place = "X" if form is np.asarray else "X/data"
+        values, attrs = file[place][:], dict(file[place].attrs)
+        del file[place]
+        file[place] = values.astype(np.float16)
+        file[place].attrs.update(attrs)
+    result = written(tmp_path, tmp_path / "a.h5ad")
+    same_counts(result, counts)
+    assert result.X.dtype == np.float32
+
+
 def compressed_by(code, path, place):
     """Declare that an array is compressed by a filter that is not installed, as if hdf5plugin had written it."""
     with h5py.File(path, "a") as file:

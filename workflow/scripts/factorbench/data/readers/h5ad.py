@@ -217,9 +217,18 @@ def to_csr(stored: Any) -> sparse.csr_matrix:
     from scipy import sparse
 
     if not hasattr(stored, "dtype"):
-        matrix = sparse_dataset(stored).to_memory()
-        return build_csr(type(matrix), (matrix.data, matrix.indices, matrix.indptr), matrix.shape)
+        matrix = sparse_dataset(stored)
+        form = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}[matrix.format]
+        values, *places = (stored[part][:] for part in ("data", "indices", "indptr"))
+        return build_csr(form, (at_least_single(values), *places), matrix.shape)
     if stored.ndim != 2 or stored.dtype.kind not in "iuf":
         raise ValueError(f"{stored.name} holds {stored.dtype} of shape {stored.shape}, not numbers of cells x genes")
-    blocks = [sparse.csr_matrix(stored[rows]) for rows in row_blocks(stored.shape[0])]  # a block is dense in memory
+    blocks = [
+        sparse.csr_matrix(at_least_single(stored[rows])) for rows in row_blocks(stored.shape[0])
+    ]  # a block is dense in memory
     return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_matrix(stored.shape, dtype=stored.dtype)
+
+
+def at_least_single(values: np.ndarray) -> np.ndarray:
+    """Return values of half precision, which scipy does not have, in single precision, and others as they are."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
