@@ -6,6 +6,7 @@ import time
 
 import pytest
 import yaml
+from factorbench.config import schema
 from factorbench.config.plan import file_entry, params_of, planned_runs
 from factorbench.config.resolve import resolve
 from hypothesis import given
@@ -230,3 +231,31 @@ def test_the_limit_of_size_reaches_every_reader_unless_a_dataset_sets_another():
         "macosko": 3.0,
     }
     assert resolve(REAL)["limits"] == {"unpacked": 16}
+
+
+@pytest.mark.parametrize(
+    ("content", "pattern"),
+    [
+        ("runs: 1\ndatasets: {}\nruns: 2\n", r"the key runs occurs twice \(lines 1 and 3\); remove one of them"),
+        ("datasets:\n  mine: {}\n  mine:\n    labels: {}\n", r"the key mine occurs twice \(lines 2 and 3\)"),
+        ("a:\n- labels: {}\n  title: x\n  labels: {}\n", r"the key labels occurs twice \(lines 2 and 4\)"),
+        ("'a': 1\na: 2\n", r"the key a occurs twice \(lines 1 and 2\)"),
+    ],
+)
+def test_a_key_that_occurs_twice_is_refused(tmp_path, content, pattern):
+    """Readers of YAML, Snakemake's too, take the last one without a word."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(content, encoding="utf-8")
+    with refused(pattern, start="mine.yaml: "):
+        schema.check_keys(path)
+
+
+@pytest.mark.parametrize("content", ["", "a: &x {k: 1}\nb: {<<: *x, k: 2}\nc: [*x, *x]\n", "a: {k: 1}\nb: {k: 1}\n"])
+def test_a_key_may_occur_in_several_mappings(tmp_path, content):
+    (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
+    schema.check_keys(tmp_path / "mine.yaml")
+
+
+def test_the_configs_of_the_project_have_each_key_once():
+    for path in [ROOT / "config.yaml", *(ROOT / "workflow").glob("*/*.yaml"), ROOT / "workflow/claims.yaml"]:
+        schema.check_keys(path)

@@ -10,7 +10,7 @@ SCRIPTS = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).paren
 sys.path.insert(0, str(SCRIPTS))
 
 from factorbench import registry
-from factorbench.config import plan
+from factorbench.config import plan, schema
 from factorbench.config.resolve import resolve
 from factorbench.contracts.errors import UserError
 from factorbench.contracts.prepared import prepared_size
@@ -39,15 +39,17 @@ def check_paths():
 
 def resolved_config():
     """The config with all its defaults. A mistake in it ends Snakemake with one line."""
-    files = [Path(path).name for path in (*workflow.configfiles, *workflow.overwrite_configfiles)]
+    files = list(map(Path, dict.fromkeys([*workflow.configfiles, *workflow.overwrite_configfiles])))
     try:
-        return resolve(dict(config), " + ".join(dict.fromkeys(files)) or "config")
+        for file in files:
+            if workflow.is_main_process and file.suffix in (".yaml", ".yml") and file.is_file():
+                schema.check_keys(file)
+        return resolve(dict(config), " + ".join(dict.fromkeys(file.name for file in files)) or "config")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-check_paths()
 config = resolved_config()
 for line in config["left_out"]:
     print(f"note: {line}", file=sys.stderr)

@@ -30,6 +30,31 @@ def read(name: str) -> dict[str, Any]:
     return yaml.safe_load((FOLDER / f"{name}.schema.yaml").read_text(encoding="utf-8"))
 
 
+def check_keys(path: Path) -> None:
+    """Raise a `UserError` if a mapping in a YAML file has a key twice: readers of YAML take the last without a word."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    seen: set[int] = set()
+
+    def check_node(node: yaml.Node) -> None:
+        if id(node) in seen:  # an alias
+            return
+        seen.add(id(node))
+        first: dict[str, int] = {}
+        for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+            if isinstance(node, yaml.MappingNode):
+                key, part = part
+                line = key.start_mark.line + 1
+                if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, line) != line:
+                    where = f"lines {first[key.value]} and {line}"
+                    raise UserError(f"{path.name}: the key {key.value} occurs twice ({where}); remove one of them")
+            check_node(part)
+
+    with open(path, encoding="utf-8") as file:
+        root = yaml.compose(file, loader)
+    if root is not None:
+        check_node(root)
+
+
 def plain(value: Any, where: str) -> Any:
     """Return a copy of ``value`` (as read from YAML) without shared parts; keys that are whole numbers become text.
 
@@ -106,7 +131,8 @@ def explain(error: Any) -> str:
         return f"{at}the name {value} may contain only letters, digits, dashes and underscores"
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
-        return f"{at}{value} should be of type {kinds}{meaning}"
+        remedy = "; put it in quotes" if "string" in kinds and not isinstance(error.instance, dict | list) else ""
+        return f"{at}{value} should be of type {kinds}{meaning}{remedy}"
     if error.validator == "enum":
         return f"{at}{value} should be one of {', '.join(map(str, error.validator_value))}"
     if error.validator in ("minItems", "minProperties"):
