@@ -181,3 +181,17 @@ def test_a_compressed_file_that_is_not_an_archive(tmp_path, compress, content):
     with pytest.raises(UserError, match="no source has it") as error:
         get(tmp_path / "a.tar", "data")
     one_line(error.value)
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
+@pytest.mark.parametrize(("stored", "named"), [("./data.h5ad", "data.h5ad"), ("data.h5ad", "./data.h5ad")])
+def test_a_member_is_found_with_and_without_a_dot_before_it(tmp_path, kind, stored, named):
+    assert get(pack(tmp_path / kind, {"./other": b"other", stored: CONTENT}), named).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
+def test_a_wrong_member_is_reported_with_the_nearest_ones(tmp_path, kind):
+    archive = pack(tmp_path / kind, {"GSM1_a.mtx.gz": CONTENT, "folder/other": b"other"})
+    with pytest.raises(UserError, match=r"has no file GSM1_a.mtx \(did you mean GSM1_a.mtx.gz\?\)") as error:
+        get(archive, "GSM1_a.mtx")
+    one_line(error.value)

@@ -1,6 +1,7 @@
 """Pins: when they are written, where, and what is refused from then on. Sources: what is checked before a download."""
 
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -157,6 +158,7 @@ def test_known_hash_is_from_the_config_then_the_committed_table_then_the_local_o
         ("a.tar", bytes(200), False),
         ("a.txt", b"", False),
         ("a.txt", b"  <!DOCTYPE html>", False),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", False),
     ],
 )
 def test_a_file_without_a_known_hash_must_fit_its_name(tmp_path, name, content, good):
@@ -314,3 +316,41 @@ def test_checks_end_at_the_deadline(tmp_path, monkeypatch):
         assert "https://example.org/a does not answer within 0.2 s" in line
     finally:
         done.set()
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("{folder}/a.txt", ""),
+        ("file://{folder}/a.txt", ""),
+        ("file://localhost{folder}/a.txt", ""),
+        ("{folder}/b.txt", "is not there"),
+        ("{folder}", "is a folder; name a file in it"),
+        ("s3://bucket/a.txt", "is an address of a kind that is not read; give one with https"),
+    ],
+)
+def test_places_of_local_sources(tmp_path, place, problem):
+    (tmp_path / "a.txt").write_text("right", encoding="utf-8")
+    place = place.format(folder=tmp_path)
+    assert local.fault(place).startswith(problem)
+    assert (local.fault(place) == "") is (problem == "")
+    if not problem:
+        local.copy(place, tmp_path / "copy")
+        assert (tmp_path / "copy").read_text(encoding="utf-8") == "right"
+        assert local.content(place) == sha(b"right")
+
+
+def test_the_content_of_a_local_source_is_hashed_again_only_if_its_size_or_time_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, hashed = tmp_path / "a.txt", []
+    monkeypatch.setattr(local, "sha256", lambda path: hashed.append(path) or sha(path.read_bytes()))
+    path.write_bytes(b"old")
+    os.utime(path, ns=(1, 1))
+    assert [local.content(str(path)) for _ in range(3)] == [sha(b"old")] * 3
+    assert len(hashed) == 1
+    path.write_bytes(b"new")  # of the same size
+    os.utime(path, ns=(2, 2))
+    assert local.content(str(path)) == sha(b"new")
+    local.HASHES.write_text("damaged", encoding="utf-8")
+    assert local.content(str(path)) == sha(b"new")
+    assert len(hashed) == 3

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ..contracts.errors import UserError
+from ..registry import nearest
 from . import formats
 
 CHUNK = 1 << 20
@@ -60,19 +61,28 @@ def extract(archive: Path, member: str, target: Path, limit: int = SIZE_LIMIT) -
 
 
 def _open(archive: Path, member: str, limit: int, stack: contextlib.ExitStack) -> IO[bytes]:
+    names = []
     if zipfile.is_zipfile(archive):
         zipped = stack.enter_context(zipfile.ZipFile(archive))
-        if member in zipped.namelist() and not member.endswith("/"):
-            return zipped.open(member)
+        for name in zipped.namelist():
+            if _plain(name) == _plain(member) and not name.endswith("/"):
+                return zipped.open(name)
+            names.append(name)
     else:
         tarred = stack.enter_context(tarfile.open(archive))  # noqa: SIM115
         for info in tarred:
-            if info.name == member and info.isreg():
+            if _plain(info.name) == _plain(member) and info.isreg():
                 return tarred.extractfile(info)
+            names.append(info.name)
             # All members before the right one are unpacked to get there.
             if info.offset_data + info.size > max(limit, archive.stat().st_size):
                 raise Failure(f"{archive.name} unpacks to more than {limit} bytes")
-    raise Failure(f"{archive.name} has no file {member}")
+    raise Failure(f"{archive.name} has no file {member}{nearest(member, names)}")
+
+
+def _plain(member: str) -> str:
+    """Return the path of a member without the ./ that some programs put before it."""
+    return member.removeprefix("./")
 
 
 class Content(io.RawIOBase):

@@ -66,21 +66,23 @@ def known(entry: dict[str, Any], group: str) -> tuple[str, str]:
 def fault(path: Path, entry: dict[str, Any], group: str) -> str:
     """Return in a few words why ``path`` is not the ``file`` of the config; an empty text if it is.
 
-    A file whose hash is not known must not be empty or a web page, and must begin as the suffix of its name demands.
+    A file whose hash is not known must not be empty or stand in place of another, and must begin as the suffix of its
+    name demands.
     """
     expected, where = known(entry, group)
     with open(path, "rb") as file:
         start = file.read(512)
-    page = " (it is a web page)" if formats.is_web_page(start) else ""
+    name = formats.stand_in(start)
+    kind = f" (it is a {name})" if name else ""
     if not expected:
         offset, magic = MAGIC.get(Path(entry["name"]).suffix, (0, b""))
-        fits = start and not page and start[offset:].startswith(magic)
-        return "" if fits else f"wrong file{page}: the content does not fit the name"
+        fits = start and not kind and start[offset:].startswith(magic)
+        return "" if fits else f"wrong file{kind}: the content does not fit the name"
     actual = sha256(path)
     if actual == expected:
         return ""
     remedy = "" if entry["sha256"] else f" (if the change is right, delete its line in {where})"
-    return f"wrong file{page}: {where} has sha256 {expected}, the file has {actual}{remedy}"
+    return f"wrong file{kind}: {where} has sha256 {expected}, the file has {actual}{remedy}"
 
 
 def note(path: Path) -> Path:

@@ -30,6 +30,7 @@ READ_INSTEAD = {
     "tar": "a tar archive; give its address and the member as the source: {url: ..., member: ...}",
     MARKET: "a Matrix Market file; it is read with reader: tenx, beside its barcodes and genes",
     "web page": "a web page; its source sends a page in place of the file: correct the source, and delete this copy",
+    "git-lfs pointer": "a pointer of git-lfs, not the file itself; run git lfs pull where it comes from",
     "UTF-16": "text in UTF-16; save it as UTF-8",
     "bzip2": "compressed by bzip2; unpack it (bunzip2), or compress it by gzip",
     "xz": "compressed by xz; unpack it (unxz), or compress it by gzip",
@@ -71,8 +72,8 @@ def recognise(path: Path) -> str:
         if start.startswith(GZIP):
             with gzip.open(path) as file:
                 start = file.read(512)
-        if is_web_page(start):
-            return "web page"
+        if name := stand_in(start):
+            return name
         for magic, name in STARTS.items():
             if start.startswith(magic):
                 return name
@@ -85,9 +86,14 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def is_web_page(start: bytes) -> bool:
-    """Return whether a file begins as a web page, which servers may send in place of a file."""
-    return start.lstrip().lower().startswith((b"<!doctype", b"<html"))
+def stand_in(start: bytes) -> str:
+    """Return what a file is that stands in place of another, by its first bytes; an empty text if it is none.
+
+    Servers send web pages, and a checkout without git-lfs has small pointers.
+    """
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "web page"
+    return "git-lfs pointer" if start.startswith(b"version https://git-lfs") else ""
 
 
 def _zipped(path: Path) -> str:

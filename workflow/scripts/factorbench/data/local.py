@@ -7,6 +7,7 @@ content, so hashes are compared; they are kept with size and time of the file, a
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 import zipfile
@@ -27,13 +28,15 @@ def is_local(place: str) -> bool:
 
 def find(place: str) -> Path:
     """Return the path of a local place. A relative one is looked up in the working directory, then in the project."""
-    path = Path(place).expanduser()
+    path = Path(re.sub("^file://(localhost)?(?=/)", "", place)).expanduser()
     return path if path.exists() else PROJECT / path
 
 
 def fault(place: str) -> str:
     """Return in a few words why a local place cannot be copied; an empty text if it can."""
     path = find(place)
+    if "://" in place and not place.startswith("file://"):
+        return "is an address of a kind that is not read; give one with https"
     if path.is_dir():
         return "" if is_zarr(path) else "is a folder; name a file in it (of folders, only zarr stores are read)"
     return "" if path.is_file() else "is not there"

@@ -118,7 +118,8 @@ def _problem(place: str) -> str:
         with requests.get(place, headers=HEADERS, stream=True, timeout=TIMEOUT) as response:
             if response.status_code not in (200, BUSY):
                 return f"answers HTTP {response.status_code}"
-            return "sends a web page" if response.ok and formats.is_web_page(response.raw.read(100)) else ""
+            sent = formats.stand_in(response.raw.read(100)) if response.ok else ""
+            return f"sends a {sent}" if sent else ""
     except (OSError, HTTPError, ValueError) as error:
         return f"does not answer ({archives.short(error)})"
 
@@ -131,7 +132,9 @@ def _package(requirement: str) -> str:
     command = [*PIP, "index", "versions", name, "--pre", "--ignore-requires-python"]
     command += ["--retries=0", f"--timeout={TIMEOUT}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE - 1, encoding="utf-8")
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=DEADLINE - 1, encoding="utf-8", errors="replace"
+        )
     except subprocess.TimeoutExpired:
         return ""
     listed = done.stdout.partition("Available versions:")[2].partition("\n")[0].replace(",", " ").split()
