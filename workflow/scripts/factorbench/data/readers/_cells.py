@@ -17,13 +17,13 @@ from ...contracts.errors import UserError
 from ...registry import Param, refer
 from ..archives import GIB, SIZE_LIMIT
 from ..labels import as_text
-from ._files import file_of, read_columns
+from ._files import file_of, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 PARAMS = {
-    "cells": Param("", "key of a table of cells, tab-separated; empty: there is none"),
+    "cells": Param("", "key of a table of cells, separated by tabs, commas or semicolons; empty: there is none"),
     "cells_columns": Param([], "names of the table's columns if it has no header", types=(list,)),
     "cell_name": Param("", "the table's column of cell names; empty: its row names or first column"),
     "sample_label": Param("", "label of each cell's sample; if the table has this column, rows must match in it too"),
@@ -84,9 +84,7 @@ def _read_table(path: Path, options: dict[str, Any]) -> pd.DataFrame:
     columns, cell_name = options["cells_columns"], options["cell_name"]
     if not all(isinstance(column, str) and column for column in columns) or len(set(columns)) < len(columns):
         raise UserError(f"options.cells_columns: {columns} should be names of columns, each once")
-    table = read_columns(path, options["unpacked"], header=None if columns else "infer", na_values=["", "NA"])
-    if isinstance(table.index, pd.MultiIndex):
-        raise UserError(f"{path}: a line has {table.index.nlevels} fields more than the header; correct the header")
+    table = read_table(path, options["unpacked"], header=not columns, na_values=["", "NA"])
     if columns:
         if len(columns) != table.shape[1]:
             raise UserError(f"{path}: has {table.shape[1]} columns, options.cells_columns names {len(columns)}")
@@ -96,7 +94,9 @@ def _read_table(path: Path, options: dict[str, Any]) -> pd.DataFrame:
     if cell_name or isinstance(table.index, pd.RangeIndex):  # otherwise R wrote row names, which have no header
         table = table.set_index(cell_name or table.columns[0])
     if table.empty:
-        raise UserError(f"{path}: has no cells, or no columns beside their names; give a table of labels")
+        raise UserError(
+            f"{path}: has no cells, or no columns beside their names, separated by tabs, commas or semicolons"
+        )
     return table
 
 
@@ -110,8 +110,8 @@ def _match(obs: pd.DataFrame, names: pd.Series, table: pd.DataFrame, path: Path,
         refer(label, obs, "options.sample_label")
     rows, cells = (_barcodes(pd.Series(side), options["barcode"]) for side in (table.index, names))
     if label in table:
-        rows = table[label].reset_index(drop=True) + "\t" + rows
-        cells = obs[label].astype(str).reset_index(drop=True) + "\t" + cells
+        rows = as_text(table[label]).astype(object).reset_index(drop=True) + "\t" + rows
+        cells = obs[label].astype(str).str.strip().reset_index(drop=True) + "\t" + cells
     rows = rows.dropna()
     if not rows.is_unique:
         raise UserError(
@@ -131,7 +131,7 @@ def _match(obs: pd.DataFrame, names: pd.Series, table: pd.DataFrame, path: Path,
 def _barcodes(names: pd.Series, pattern: str) -> pd.Series:
     """Return the part of each name that is compared (all of it without a pattern); missing if nothing matches."""
     try:
-        return names.reset_index(drop=True).astype(object).str.extract(f"({pattern or '(?s:.*)'})")[0]
+        return names.reset_index(drop=True).astype(object).str.strip().str.extract(f"({pattern or '(?s:.*)'})")[0]
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(f"options.barcode: {pattern!r} is not a regular expression ({error})") from None
 
