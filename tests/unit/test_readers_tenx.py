@@ -224,6 +224,12 @@ def test_h5_of_cellbender(tmp_path, types):
     assert list(data.var["id"]) == GENES["id"]
 
 
+def test_h5_without_types_has_genes_only(tmp_path):
+    data = read("tenx", {"a": whole_h5(tmp_path, **{"features/feature_type": None})}, ONE)
+    same_counts(data, WHOLE.toarray().T)
+    assert (list(data.var["id"]), notes(data)["features of another type"]) == (GENES["id"], 0)
+
+
 def test_h5_of_two_genomes_names_them_and_says_what_to_do(tmp_path):
     path = whole_h5(tmp_path, types=None)
     with h5py.File(path, "a") as file:

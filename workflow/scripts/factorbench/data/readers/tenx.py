@@ -133,7 +133,8 @@ def _read_h5(path: Path, unpacked: float) -> tuple[sparse.csr_matrix, pd.DataFra
             places = {"id": "genes", "symbol": "gene_names"}
             if "features" in group:
                 places = {"id": "features/id", "symbol": "features/name", "type": "features/feature_type"}
-            features = pd.DataFrame({"type": None} | {name: group[place].asstr()[:] for name, place in places.items()})
+            columns = {name: group[at].asstr()[:] for name, at in places.items() if name != "type" or at in group}
+            features = pd.DataFrame({"type": None} | columns)
             barcodes = group["barcodes"].asstr()[:]
             parts = tuple(group[name][:] for name in ARRAYS)
             shape = tuple(group["shape"][:].tolist())
