@@ -178,6 +178,57 @@ def test_a_column_names_the_genes_and_their_ids_are_kept(tmp_path, data):
     assert list(read("h5ad", {"counts": tmp_path / "a.h5ad"}).var) == ["feature_name"]  # it could name genes
 
 
+OTHER_TYPE = "features of another type"
+
+
+def with_types(data, values, column="feature_types"):
+    """Give the features types; those in ``.raw`` are in another order, and all of another number."""
+    data.var[column] = pd.Categorical(values)
+    more = anndata.AnnData(sparse.csr_matrix(np.hstack([COUNTS[:, ::-1], COUNTS[:, :1] + 7])))
+    more.var_names = [*data.var_names[::-1], "hashtag"]
+    more.var[column] = [*values[::-1], "Antibody Capture"]
+    data.raw = more
+    return data
+
+
+@pytest.mark.parametrize("column", ["feature_types", "feature_type"])
+def test_only_genes_are_read(tmp_path, data, column):
+    types = ["Gene Expression", "Antibody Capture", "Gene Expression", "Gene Expression", "Peaks"]
+    with_types(data, types, column).write_h5ad(tmp_path / "a.h5ad")
+    result = written(tmp_path, tmp_path / "a.h5ad")
+    same_counts(result, COUNTS[:, [0, 2, 3]])
+    assert (list(result.var_names), notes(result)[OTHER_TYPE]) == ([IDS[i] for i in (0, 2, 3)], 2)
+    result = written(tmp_path, tmp_path / "a.h5ad", {"layer": "raw", "feature_type": "Antibody Capture"})
+    same_counts(result, np.column_stack([COUNTS[:, 1], COUNTS[:, 0] + 7]))
+    assert (list(result.var_names), notes(result)[OTHER_TYPE]) == ([IDS[1], "hashtag"], 4)
+    result = written(tmp_path, tmp_path / "a.h5ad", {"gene_names": "feature_name"})
+    assert list(result.var_names) == ["ISG15", "MX1", "ENSG00003"]  # MX1 is unique among the genes
+    with refused("options.feature_type: .*a.h5ad has Gene Expression, Antibody Capture, Peaks, not CRISPR"):
+        read("h5ad", {"counts": tmp_path / "a.h5ad"}, {"feature_type": "CRISPR"})
+
+
+@pytest.mark.parametrize("column", ["feature_types", "feature_type"])
+def test_a_file_without_genes_is_refused(tmp_path, data, column):
+    data.var[column] = ["Peaks"] * 4 + ["Antibody Capture"]
+    data.write_h5ad(tmp_path / "a.h5ad")
+    with refused("options.feature_type: .*a.h5ad has Peaks, Antibody Capture, not Gene Expression"):
+        read("h5ad", {"counts": tmp_path / "a.h5ad"})
+
+
+def test_biotypes_of_cellxgene_are_no_types(tmp_path, data):
+    data.var["feature_type"] = ["protein_coding", "lncRNA", "protein_coding", "IG_C_gene", "protein_coding"]
+    data.write_h5ad(tmp_path / "a.h5ad")
+    result = written(tmp_path, tmp_path / "a.h5ad")
+    same_counts(result, COUNTS)
+    assert OTHER_TYPE not in notes(result)
+
+
+def test_features_without_a_type_are_genes(tmp_path, data):
+    data.var["feature_types"] = [None, "Gene Expression", None, "Peaks", "Gene Expression"]
+    data.write_h5ad(tmp_path / "a.h5ad")
+    same_counts(written(tmp_path, tmp_path / "a.h5ad"), COUNTS[:, [0, 1, 2, 4]])
+
+
 # ----------------------------------------------------------------------------------------------------------------- zarr
 
 
@@ -270,7 +321,6 @@ OTHERS = {
     "UTF-16": "GENE\tc0\ng0\t1\n".encode("utf-16"),
     "git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     "web page": b"\n<!DOCTYPE html><p>Not found",
-    "git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\n",
     "bzip2": bz2.compress(b"GENE\tc0\ng0\t1\n"),
     "xz": lzma.compress(b"GENE\tc0\ng0\t1\n"),
     "zstd": b"\x28\xb5\x2f\xfd\0",

@@ -1,11 +1,22 @@
-"""What the names of cells and of genes look like, for files that do not say which is which."""
+"""Which features of a file are genes, and what names of cells and genes look like if a file does not say it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from itertools import islice
+from typing import TYPE_CHECKING
 
+from ...contracts.errors import UserError
+from ...registry import Param
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+FEATURE_TYPE = Param("Gene Expression", "type of the features to read, if a file has types")
+OTHER_TYPE = "features of another type"
+"""Phrase of a note that counts features which are not read."""
 CELL = re.compile("[ACGT]{8,}")
 """Part of the name of a cell: its barcode."""
 IDENTIFIER = re.compile("(ENS[A-Z]*G|FBgn|WBGene)[0-9]{5,}")
@@ -33,3 +44,15 @@ def exchanged(genes: Iterable[str], cells: Iterable[str]) -> bool:
     """Return whether names taken for ``genes`` must be those of cells, and the other way round."""
     kinds = looks_like(genes), looks_like(cells)
     return kinds[0] != kinds[1] and (kinds[0] == "cells" or kinds[1] == "genes")
+
+
+def of_type(types: pd.Series, wanted: str, where: str) -> np.ndarray:
+    """Return which features are of the type that is wanted, or of none, bool, shape (n_features,).
+
+    Raise a `UserError` that lists the types ``where`` the features are if there is no such feature.
+    """
+    right = (types.isna() | (types == wanted)).to_numpy()
+    if not right.any():
+        existing = ", ".join(map(str, types.unique())) or "no features"
+        raise UserError(f"options.feature_type: {where} has {existing}, not {wanted}")
+    return right

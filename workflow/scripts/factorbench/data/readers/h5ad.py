@@ -22,6 +22,7 @@ from ...registry import Param, Spec, refer
 from ..formats import ANNDATA, ZARR
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, build_csr, check_size, open_hdf5, unreadable
+from ._names import FEATURE_TYPE, OTHER_TYPE, of_type
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,10 +34,13 @@ SPEC = Spec(
     url="https://anndata.readthedocs.io",
     params={
         "layer": Param("", "where the counts are: name of a layer, raw (.raw.X), or empty (X)"),
+        "feature_type": FEATURE_TYPE,
         "gene_names": Param("", "column of var that has the names of genes; empty: the index of var"),
         **PARAMS,
     },
 )
+TYPES = {"Gene Expression", "Antibody Capture", "CRISPR Guide Capture", "Multiplexing Capture", "Custom", "Peaks"}
+"""Types of features as 10x calls them."""
 PICKLE = re.compile(rb'"(?:id|name)"\s*:\s*"(?:numcodecs\.)?pickle"')
 """How the metadata of a zarr array ask for pickle, which can run any code."""
 
@@ -47,7 +51,8 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     Returns
     -------
     AnnData
-        ``X`` CSR, shape (n_cells, n_genes), of the stored type. ``var`` has the columns of the file that could name
+        ``X`` CSR, shape (n_cells, n_genes), of the stored type, or float32 in place of float16. Features that
+        ``var`` says to be of another type are left out. ``var`` has the columns of the file that could name
         the genes, and ``id``, the index of ``var`` in the file, if another column names them. The rest is as `annotate`
         says.
 
@@ -55,7 +60,8 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     ------
     UserError
         If there is not exactly one file beside the table, it is damaged or unpacks to too much, or the layer or the
-        column of ``gene_names`` does not exist, or the layer is not a matrix of numbers; and see `annotate`.
+        column of ``gene_names`` does not exist, or no feature is of the type, or the layer is not a matrix of numbers;
+        and see `annotate`.
     """
     import anndata
 
@@ -80,6 +86,11 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
             raise ValueError(f"it names {len(obs)} cells and {len(var)} genes, its matrix is of shape {counts.shape}")
     except BROKEN as error:
         raise unreadable(path, error, ANNDATA, ZARR) from None
+    types = types_of(var, options["feature_type"])
+    if types is not None:
+        wanted = of_type(types, options["feature_type"], str(path))
+        notes[OTHER_TYPE] = int((~wanted).sum())
+        counts, var = counts[:, wanted], var[wanted]
     var = name_genes(var, options["gene_names"], path, notes)
     data = anndata.AnnData(counts, obs=obs, var=var)
     return annotate(data, data.obs_names.to_series(), files, options, notes)
@@ -189,6 +200,18 @@ def decoded(stored: np.ndarray) -> pd.Series:
     """Return a column as HDF5 stores it, with bytes as text."""
     column = pd.Series(stored.tolist())
     return column.str.decode("utf-8") if column.dtype == object else column
+
+
+def types_of(var: pd.DataFrame, wanted: str) -> pd.Series | None:
+    """Return the types of the features, if ``var`` has them.
+
+    scanpy calls the column ``feature_types``. ``feature_type`` has types too, but in files of CELLxGENE the biotypes of
+    the genes.
+    """
+    if "feature_types" in var:
+        return var["feature_types"]
+    types = var.get("feature_type")
+    return types if types is not None and types.isin({*TYPES, wanted}).any() else None
 
 
 def name_genes(var: pd.DataFrame, column: str, path: Path, notes: dict[str, int]) -> pd.DataFrame:

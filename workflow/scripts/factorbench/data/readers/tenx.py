@@ -21,7 +21,7 @@ from ..archives import CHUNK, text
 from ..formats import MARKET, TENX
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, build_csr, file_of, open_hdf5, read_columns, unreadable
-from ._names import exchanged
+from ._names import FEATURE_TYPE, OTHER_TYPE, exchanged, of_type
 
 if TYPE_CHECKING:
     import h5py
@@ -44,7 +44,7 @@ SPEC = Spec(
         "gene_names": Param("symbol", "which names genes get; repeated ones get -1, -2", choices=("symbol", "id")),
         "match": Param("id", "what two genes of different samples must share to be the same", choices=("id", "symbol")),
         "join": Param("inner", "genes of every sample, or of any (with counts of 0)", choices=("inner", "outer")),
-        "feature_type": Param("Gene Expression", "type of the features to read, if a file has types"),
+        "feature_type": FEATURE_TYPE,
         **PARAMS,
         "sample_label": Param("sample", PARAMS["sample_label"].doc),
     },
@@ -78,14 +78,11 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     samples, other_features, guesses = {}, set(), Counter()
     for sample, keys in options["samples"].items():
         counts, features, barcodes = _sample(files, sample, keys, options, guesses)
-        wanted = features["type"].isna() | (features["type"] == options["feature_type"])
-        if not wanted.any():
-            types = ", ".join(features["type"].unique()) or "no features"
-            raise UserError(f"options.feature_type: sample {sample} has {types}, not {options['feature_type']}")
+        wanted = of_type(features["type"], options["feature_type"], f"sample {sample}")
         other_features |= set(features.loc[~wanted, "id"])
         obs = pd.DataFrame({"barcode": barcodes, options["sample_label"]: str(sample)})
         samples[sample] = anndata.AnnData(
-            counts[:, wanted.to_numpy()],
+            counts[:, wanted],
             obs=obs.set_index(f"{sample}_" + obs["barcode"]).rename_axis(None),
             var=features.loc[wanted, ["id", "symbol"]],
         )
@@ -93,7 +90,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     data.var = data.var.set_index(options["gene_names"]).rename_axis(None)
     notes = {
         **+guesses,
-        "features of another type": len(other_features),
+        OTHER_TYPE: len(other_features),
         "genes not in every sample": n_not_everywhere,
         "gene names made unique": int(data.var_names.duplicated().sum()),
     }
