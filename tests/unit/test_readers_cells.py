@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from factorbench.data import symbols
+from factorbench.data.labels import as_text
 from scipy import sparse
 
 from tests.bad_data.outcome import refused
@@ -127,11 +128,25 @@ def test_quotes_that_hide_no_line_are_read(tmp_path):
     assert values(data.obs["note"]) == ["two\nlines", '5" tube', 'a "b"\tc', None]
 
 
+@pytest.mark.parametrize("text", ["nan", "#N/A", "None", "N/A"])
+def test_texts_of_missing_labels_in_a_table(tmp_path, text):
+    data = annotated(tmp_path, written("\t", "{}").replace("NK", text))
+    assert values(as_text(data.obs["kind"])) == ["B, naive", None, "T;8", None]
+    assert notes(data)[f"labels {text!r} read as missing"] == 2
+
+
 def test_a_table_of_samples_is_shared_by_their_cells(tmp_path):
     obs = pd.DataFrame(index=["S1_AAC-1", "S1_AAG-1", "S2_AAC-1"])
     data = annotated(tmp_path, lines("sample,donor", "S1,D1", "S2,D2"), obs, barcode="^S[0-9]+")
     assert values(data.obs["donor"]) == ["D1", "D1", "D2"]
     assert notes(data)["cells that share a row of the table"] == 2
+
+
+def test_blanks_at_the_ends_of_samples(tmp_path):
+    obs = pd.DataFrame({"stim": ["c", "s ", "c", "s"]}, index=["AAC-1", "AAC-11", "AAG-1", "GGG-1"])
+    table = lines("cell\tstim\tkind", "AAC-1 \tc \tA", "AAC-1\ts\tB", "GGG-1\ts \tC")
+    data = annotated(tmp_path, table, obs, sample_label="stim", barcode="^[ACGT]+")
+    assert values(data.obs["kind"]) == ["A", "B", None, "C"]
 
 
 def test_a_column_with_the_name_of_the_index(tmp_path):

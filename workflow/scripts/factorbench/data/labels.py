@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from ..contracts.errors import UserError
-from ..registry import refer
+from ..registry import nearest, refer
+
+MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "None")
+"""What R, Excel, pandas and Python write for a label that is missing. No class can have such a name."""
 
 
 def read_labels(obs: pd.DataFrame, labels: dict[str, str], where: str) -> pd.DataFrame:
@@ -24,12 +30,58 @@ def read_labels(obs: pd.DataFrame, labels: dict[str, str], where: str) -> pd.Dat
 
 
 def as_text(label: pd.Series) -> pd.Series:
-    """Return a label as categories of text in sorted order. Whole numbers are written without a decimal point."""
-    return label.astype(object).map(_text, na_action="ignore").astype("category")
+    """Return a label as categories of text in sorted order; texts that are `MISSING` are missing values.
+
+    Whole numbers are written without a decimal point. Blanks at the ends of texts are left out.
+    """
+    texts = label.astype(object).map(_text, na_action="ignore")
+    return texts.mask(texts.isin(MISSING)).astype("category")
+
+
+def missing_texts(label: pd.Series) -> Counter[str]:
+    """Count the texts of a label that are `MISSING`."""
+    counts = Counter()
+    for value, n in label.value_counts().items():
+        counts[_text(value)] += n
+    return Counter({text: int(counts[text]) for text in MISSING if counts[text]})
 
 
 def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def find_class(value: Any, classes: Iterable[str], where: str) -> str:
+    """Return the class that a value of the config means, as `fitting_classes` does; `UserError`: there is none."""
+    for name in fitting_classes(value, classes, where):
+        return name
+    text = _text(value)
+    if text in MISSING:
+        raise UserError(f"{where}: {text!r} means that the label is missing; give the class another name in the data")
+    raise UserError(f"{where}: {text!r} is not defined{nearest(text, classes)}")
+
+
+def fitting_classes(value: Any, classes: Iterable[str], where: str) -> list[str]:
+    """Return the class that a value of the config means, or no class.
+
+    YAML reads a name without quotes as a number or truth value if it can: 1_0 as 10, 1.10 as 1.1, NO as False. Such a
+    value means the class that is written in a way that YAML reads so. Raise a `UserError` if several are.
+    """
+    text = _text(value)
+    fits = [name for name in classes if name == text or (not isinstance(value, str) and _is_read_as(name, value))]
+    if len(fits) > 1:
+        raise UserError(f"{where}: {value} may mean {' or '.join(fits)}; put the name in quotes")
+    return fits
+
+
+def _is_read_as(name: str, value: Any) -> bool:
+    """Return whether YAML reads ``name`` without quotes as ``value``."""
+    loader = yaml.SafeLoader("")
+    tag = loader.resolve(yaml.ScalarNode, name, (True, False))
+    try:
+        read = loader.construct_object(yaml.ScalarNode(tag, name))
+    except (ValueError, yaml.YAMLError):  # such as the date 2020-13-01
+        return False
+    return type(read) is type(value) and read == value  # 1 == True in Python
 
 
 def read_contrast(obs: pd.DataFrame, contrast: dict[str, Any] | None, where: str) -> dict[str, str] | None:
@@ -39,15 +91,13 @@ def read_contrast(obs: pd.DataFrame, contrast: dict[str, Any] | None, where: str
     """
     if not contrast:
         return None
-    contrast = {key: _text(contrast.get(key, "")) for key in ("label", "positive", "negative")}
-    label, positive, negative = contrast.values()
+    label, negative = contrast["label"], contrast.get("negative", "")
     classes = obs[label].cat.categories
-    refer(positive, classes, f"{where}.positive")
-    if negative:
-        refer(negative, classes, f"{where}.negative")
+    positive = find_class(contrast["positive"], classes, f"{where}.positive")
+    negative = find_class(negative, classes, f"{where}.negative") if _text(negative) else ""
     if positive == negative:
         raise UserError(f"{where}.negative: is the same as positive; name another class or leave it out")
-    return contrast
+    return {"label": label, "positive": positive, "negative": negative}
 
 
 def check_classes(obs: pd.DataFrame, contrast: dict[str, str] | None, where: str) -> None:
@@ -100,16 +150,15 @@ def hold_out(obs: pd.DataFrame, entry: dict[str, Any], where: str) -> np.ndarray
     cells with that value). Raise a `UserError` if it has both or neither, no cell has the value, or fewer than two
     cells are held out or left.
     """
-    share, label, value = entry.get("share"), entry.get("label", ""), _text(entry.get("value", ""))
-    if (share is not None) == bool(label or value):
+    share, label, value = entry.get("share"), entry.get("label", ""), entry.get("value", "")
+    if (share is not None) == bool(label or _text(value)):
         raise UserError(f"{where}: give either share, or label and value")
     if share is not None:
         held_out = np.zeros(len(obs), bool)
         drawn = np.random.default_rng(entry.get("seed", 0)).permutation(len(obs))
         held_out[drawn[: round(share * len(obs))]] = True
     else:
-        refer(value, obs[label].cat.categories, f"{where}.value")
-        held_out = (obs[label] == value).to_numpy()
+        held_out = (obs[label] == find_class(value, obs[label].cat.categories, f"{where}.value")).to_numpy()
     n = int(held_out.sum())
     if min(n, len(obs) - n) < 2:
         key = "label" if share is None else "share"

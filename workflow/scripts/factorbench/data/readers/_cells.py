@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import pandas as pd
 from ...contracts.errors import UserError
 from ...registry import Param, refer
 from ..archives import GIB, SIZE_LIMIT
-from ..labels import as_text
+from ..labels import as_text, find_class, fitting_classes, missing_texts
 from ._files import file_of, read_table
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ def annotate(
         obs[label] = _name_numbers(obs, label, rule)
     for column, accepted in options["keep"].items():
         kept = kept & _is_accepted(obs, column, accepted)
+    texts = [missing_texts(obs[column]) for column in obs.select_dtypes(["object", "category"])]
+    notes |= {f"labels {text!r} read as missing": n for text, n in sum(texts, Counter()).items()}
     if not kept.any():
         raise UserError("options.keep: no cell is left; accept more values")
     for column in obs:
@@ -145,24 +149,28 @@ def _name_numbers(obs: pd.DataFrame, label: str, rule: Any) -> pd.Series:
     refer(column, obs, f"{at}.column")
     if label in obs:
         raise UserError(f"{at}: the data have a column of this name; choose another")
+    values = as_text(obs[column])
+    meanings: dict[str, set[str]] = {number: set() for number in values.cat.categories}
     for key, name in rule["values"].items():
-        if not isinstance(name, str | int | float):
-            raise UserError(f"{at}.values.{key}: {name} should be a name")
-    values, meaning = as_text(obs[column]), {}
-    for number in values.cat.categories:
-        names = {str(name) for key, name in rule["values"].items() if _covers(str(key), number)}
+        if not isinstance(name, str | int | float) or isinstance(name, bool):
+            raise UserError(f"{at}.values.{key}: {name} should be a name; put it in quotes")
+        for number in _covered(key, meanings, f"{at}.values"):
+            meanings[number].add(str(name))
+    for number, names in meanings.items():
         if len(names) != 1:
             given = " and ".join(sorted(names)) or "none"
             raise UserError(f"{at}.values: {column} {number} should have one name, it has {given}")
-        (meaning[number],) = names
-    return values.astype(object).map(meaning).astype("category")
+    return values.astype(object).map({number: name for number, (name,) in meanings.items()}).astype("category")
 
 
-def _covers(key: str, number: str) -> bool:
-    """Return whether a key of ``names`` is the number, or a range such as 3-23 that includes it."""
-    ends = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", key)
-    in_range = ends and re.fullmatch("[0-9]{1,9}", number) and int(ends[1]) <= int(number) <= int(ends[2])
-    return key == number or bool(in_range)
+def _covered(key: Any, numbers: Iterable[str], where: str) -> list[str]:
+    """Return which numbers a key of ``names`` means: one, or those of a range such as 3-23."""
+    ends = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", str(key))
+    if not ends:
+        return fitting_classes(key, numbers, where)
+    digits = {number: int(number) for number in numbers if re.fullmatch("[0-9]{1,9}", number)}
+    in_range = {number for number, n in digits.items() if int(ends[1]) <= n <= int(ends[2])}
+    return [number for number in numbers if number == key or number in in_range]
 
 
 def _is_accepted(obs: pd.DataFrame, column: str, accepted: Any) -> np.ndarray:
@@ -170,7 +178,5 @@ def _is_accepted(obs: pd.DataFrame, column: str, accepted: Any) -> np.ndarray:
     at = f"options.keep.{column}"
     refer(column, obs, at)
     values = as_text(obs[column])
-    accepted = as_text(pd.Series(accepted if isinstance(accepted, list) else [accepted], dtype=object)).tolist()
-    for value in accepted:
-        refer(value, values.cat.categories, at)
-    return values.isin(accepted).to_numpy()
+    accepted = accepted if isinstance(accepted, list) else [accepted]
+    return values.isin([find_class(value, values.cat.categories, at) for value in accepted]).to_numpy()
