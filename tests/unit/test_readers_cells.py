@@ -135,6 +135,27 @@ def test_texts_of_missing_labels_in_a_table(tmp_path, text):
     assert notes(data)[f"labels {text!r} read as missing"] == 2
 
 
+def test_labels_of_the_data_that_differ_from_the_table_are_named(tmp_path):
+    table = lines("x\tstim\tsize\tkind", "CCC-1\ts \t\tA", "AAC-1\tc\t0.10000\tB", "GGG-1\ts\t7.5\tA")
+    data = annotated(tmp_path, table)
+    assert not [what for what in notes(data) if "differ" in what]
+    data = annotated(tmp_path, table.replace("c\t0.1", "s\t0.2"))
+    assert values(data.obs["stim"]) == list("ccss")
+    assert data.obs["size"].tolist()[0] == 0.1
+    assert values(data.obs["kind"]) == ["B", None, "A", "A"]
+    assert notes(data)["columns of the table that differ from labels of the data and are not used (stim, size)"] == 2
+
+
+def test_a_row_with_the_name_of_one_cell_is_not_shared(tmp_path):
+    obs = pd.DataFrame(index=["AAC-1", "AAC-2", "AAG-1", "CCC-2"])
+    table = lines("x\tkind", "AAC-1\tA", "AAG-1\tB")
+    remedy = "options.barcode should include what differs"
+    with refused(f"AAC-1 is the name of a cell, but the cell AAC-2 matches this row too; {remedy}"):
+        annotated(tmp_path, table, obs, barcode="[ACGT]+")
+    data = annotated(tmp_path, table, obs, barcode="[ACGT]+-[0-9]+")
+    assert values(data.obs["kind"]) == ["A", None, "B", None]
+
+
 def test_a_table_of_samples_is_shared_by_their_cells(tmp_path):
     obs = pd.DataFrame(index=["S1_AAC-1", "S1_AAG-1", "S2_AAC-1"])
     data = annotated(tmp_path, lines("sample,donor", "S1,D1", "S2,D2"), obs, barcode="^S[0-9]+")

@@ -47,8 +47,9 @@ def annotate(
     """Add the columns of the table of cells to ``data.obs``, name clusters and select cells, as `PARAMS` says.
 
     Existing columns of ``obs`` are not changed. ``names`` of the cells are compared with the table. ``notes``, counts
-    for the record, are completed and written to ``uns["reader"]`` as json text. Raise a `UserError` that names the file
-    or option if it does not fit the data.
+    for the record, are completed and written to ``uns["reader"]`` as json text. They count columns of the table that
+    differ from those of ``obs``, and labels that are missing as text. Raise a `UserError` that names the file or option
+    if it does not fit the data.
     """
     if 0 in data.shape:
         raise UserError(f"files: the data have {data.n_obs} cells and {data.n_vars} genes; both are needed")
@@ -57,9 +58,15 @@ def annotate(
         path = file_of(files, options["cells"], "cells")
         table = _read_table(path, options)
         row = _match(obs, names, table, path, options)
-        for column in table.columns.difference(obs.columns, sort=False):
-            obs[column] = pd.Categorical(table[column].reset_index(drop=True).reindex(row))
+        table.index = pd.RangeIndex(len(table))
         matched = pd.Series(row[row >= 0])
+        known = [column for column in table if column in obs]
+        unused = [column for column in known if _differ(obs[column][row >= 0], table[column][matched])]
+        if unused:
+            what = f"columns of the table that differ from labels of the data and are not used ({', '.join(unused)})"
+            notes[what] = len(unused)
+        for column in table.columns.difference(known, sort=False):
+            obs[column] = pd.Categorical(table[column].reindex(row))
         notes["cells not in the table"] = len(row) - len(matched)
         notes["rows of the table without a cell"] = len(table) - matched.nunique()
         notes["cells that share a row of the table"] = int(matched.duplicated(keep=False).sum())
@@ -129,7 +136,35 @@ def _match(obs: pd.DataFrame, names: pd.Series, table: pd.DataFrame, path: Path,
             f"{path}: no barcode of the table is one of the data (table: {table.index[0]}, data: {names.iloc[0]}"
             f"{samples}); check options.barcode, cell_name and sample_label"
         )
-    return np.where(place >= 0, rows.index[place], -1)
+    row = np.where(place >= 0, rows.index[place], -1)
+    _check_shared(row, names, table.index, path)
+    return row
+
+
+def _check_shared(row: np.ndarray, names: pd.Series, row_names: pd.Index, path: Path) -> None:
+    """Raise a `UserError` if several cells match a row that has the whole name of one of them: it is this cell's row.
+
+    Other rows may be shared, for they may be of samples and not of cells.
+    """
+    cells = pd.DataFrame({"row": row, "cell": names.to_numpy(object), "name": row_names.to_numpy(object)[row]})
+    cells = cells[(row >= 0) & cells["row"].duplicated(keep=False)]
+    same = cells["cell"].str.strip() == cells["name"].str.strip()
+    wrong = cells[~same & cells["row"].isin(cells["row"][same])]
+    if len(wrong):
+        _, cell, name = wrong.iloc[0]
+        raise UserError(
+            f"{path}: {name} is the name of a cell, but the cell {cell} matches this row too; options.barcode should "
+            "include what differs, or options.sample_label name the table's column of samples"
+        )
+
+
+def _differ(label: pd.Series, column: pd.Series) -> bool:
+    """Return whether a label of cells differs from the column of the table that has the same name."""
+    if pd.api.types.is_numeric_dtype(label) and not pd.api.types.is_bool_dtype(label):
+        number = pd.to_numeric(column, errors="coerce").to_numpy(float)
+        return not np.allclose(label.to_numpy(float, na_value=np.nan), number, rtol=1e-4, equal_nan=True)
+    ours, theirs = (as_text(side).astype(object).fillna("").tolist() for side in (label, column))
+    return ours != theirs
 
 
 def _barcodes(names: pd.Series, pattern: str) -> pd.Series:
