@@ -191,6 +191,15 @@ def test_sizes_that_fit_in_two_ways_are_refused(tmp_path):
     assert guesses(read_sample(tmp_path, content)) == {HEADERS: 1, ROW_NUMBERS: 1}  # row names make it certain
 
 
+def test_other_matrices_of_starsolo_are_refused(tmp_path):
+    content = market(COUNTS, "real", "{}.333").replace("real", "float")
+    with refused("is UniqueAndMult of STARsolo, which has decimals; give matrix.mtx", start=tmp_path / "matrix.mtx"):
+        read_sample(tmp_path, {"matrix.mtx": content})
+    content = market(COUNTS, "integer", "{} 0 7").replace("5 3 ", "% a comment\n\n5 3 ", 1)
+    with refused("has 5 numbers a line, .*Velocyto.* give the matrix.mtx of Gene", start=tmp_path / "matrix.mtx"):
+        read_sample(tmp_path, {"matrix.mtx": content})
+
+
 def test_a_square_matrix_is_genes_x_cells(tmp_path):
     counts = COUNTS[:3]
     content = {"matrix.mtx": market(counts), "genes.tsv": rows("x", *SYMBOLS[:3])}

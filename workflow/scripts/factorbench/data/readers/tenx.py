@@ -164,12 +164,22 @@ def _read_market(
 
     tables = [_read_table(genes, unpacked), _read_table(barcodes, unpacked)]
     try:
+        header, entry = _head(path, unpacked)
+        if b"float" in header:
+            raise UserError(
+                f"{path}: is UniqueAndMult of STARsolo, which has decimals; give matrix.mtx from its folder"
+            )
         with text(path, unpacked) as file:
             *shape, n_values, form, values, symmetry = io.mminfo(file)
         turned, headers = _fit(path, tuple(shape), tables)
         listed = (form, symmetry) == ("coordinate", "general") and values not in ("pattern", "complex")
         if not listed or n_values > shape[0] * shape[1]:
             raise ValueError(f"{form}, {values}, {symmetry}, {n_values} values: not a list of counts")
+        if len(entry) > 3:  # scipy would ignore the others
+            raise UserError(
+                f"{path}: has {len(entry)} numbers a line, not gene, cell and count; if it is Velocyto of STARsolo "
+                "(spliced, unspliced, ambiguous), give the matrix.mtx of Gene or GeneFull"
+            )
         with text(path, unpacked) as file:
             stored = io.mmread(file)
         matrix = sparse.csr_matrix(stored if turned else stored.T)
@@ -183,6 +193,15 @@ def _read_market(
     if exchanged(features["id"], names):
         raise UserError(f"{genes}: names cells, or {barcodes} names genes; exchange them in options.samples")
     return matrix, features, names
+
+
+def _head(path: Path, unpacked: float) -> tuple[list[bytes], list[bytes]]:
+    """Return the words of the first line of a Matrix Market file, and the numbers of the first entry."""
+    with text(path, unpacked) as file:
+        lines = (line.lower().split() for line in iter(lambda: file.readline(CHUNK), b""))
+        header = next(lines, [])
+        _, entry = (next((words for words in lines if words and words[0][:1] != b"%"), []) for _ in range(2))
+    return header, entry
 
 
 def _fit(path: Path, shape: tuple[int, ...], tables: list[pd.DataFrame]) -> tuple[bool, tuple[bool, ...]]:
