@@ -21,6 +21,11 @@ GIVEN = $(if $(MIRROR),'mirrors=[$(MIRROR)]') $(if $(NAME),describe=$(NAME))
 WITH = $(if $(PROFILE),--workflow-profile profiles/$(PROFILE))
 OPTIONS = $(WITH) $(PRESET) $(ARGS) $(if $(strip $(GIVEN)),--config $(GIVEN))
 
+# Programs keep caches in the home of the user. On nodes of clusters and in containers it may not be writable.
+ifneq ($(shell cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
+
 export PYTHON TORCH_INDEX
 export PYTHONPATH = workflow/scripts
 
