@@ -229,6 +229,14 @@ def test_features_without_a_type_are_genes(tmp_path, data):
     same_counts(written(tmp_path, tmp_path / "a.h5ad"), COUNTS[:, [0, 1, 2, 4]])
 
 
+def test_genes_in_three_parts_are_refused(tmp_path):
+    data = anndata.AnnData(np.ones((2, 6), np.float32))
+    data.var_names = ["MX1", "MX1-U", "MX1-A", "B2M", "B2M-U", "B2M-A"]
+    data.write_h5ad(tmp_path / "a.h5ad")
+    with refused("alevin-fry counts them; write their sums", start=tmp_path / "a.h5ad"):
+        read("h5ad", {"counts": tmp_path / "a.h5ad"})
+
+
 # ----------------------------------------------------------------------------------------------------------------- zarr
 
 

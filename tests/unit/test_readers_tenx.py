@@ -200,6 +200,16 @@ def test_other_matrices_of_starsolo_are_refused(tmp_path):
         read_sample(tmp_path, {"matrix.mtx": content})
 
 
+def test_genes_in_three_parts_are_refused(tmp_path):
+    """As alevin-fry writes them in its USA mode, cells x genes."""
+    parts = [f"{name}{part}" for part in ("", "-U", "-A") for name in SYMBOLS]
+    content = {"matrix.mtx": market(np.vstack([COUNTS, COUNTS, COUNTS]).T), "genes.txt": rows(*parts)}
+    with refused(r"ambiguous \(-A\) counts of each gene, .*pyroe.load_fry", start=tmp_path / "matrix.mtx"):
+        read_sample(tmp_path, content)
+    names = ["HLA", "HLA-A", "HLA-B", "B2M", "MX1"]
+    assert list(read_sample(tmp_path, {"genes.tsv": rows(*names)}).var_names) == names
+
+
 def test_a_square_matrix_is_genes_x_cells(tmp_path):
     counts = COUNTS[:3]
     content = {"matrix.mtx": market(counts), "genes.tsv": rows("x", *SYMBOLS[:3])}

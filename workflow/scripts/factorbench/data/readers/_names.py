@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts.errors import UserError
@@ -56,3 +57,16 @@ def of_type(types: pd.Series, wanted: str, where: str) -> np.ndarray:
         existing = ", ".join(map(str, types.unique())) or "no features"
         raise UserError(f"options.feature_type: {where} has {existing}, not {wanted}")
     return right
+
+
+def check_genes(names: Iterable[str], path: Path) -> None:
+    """Raise a `UserError` if most genes have two more features, called as they are and -U or -A.
+
+    alevin-fry writes spliced, unspliced and ambiguous counts so. Together they would be three genes each.
+    """
+    names = set(names)
+    if 3 * sum({f"{name}-U", f"{name}-A"} <= names for name in names) > len(names) / 2:
+        raise UserError(
+            f"{path}: has spliced, unspliced (-U) and ambiguous (-A) counts of each gene, as alevin-fry counts them; "
+            'write their sums: pyroe.load_fry(..., output_format="scRNA").write_h5ad(...) (reader: h5ad)'
+        )

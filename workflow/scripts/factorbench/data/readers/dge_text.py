@@ -24,7 +24,7 @@ from ...registry import Param, Spec
 from ..archives import CHUNK, Text
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, file_of, unreadable
-from ._names import exchanged, looks_like
+from ._names import check_genes, exchanged, looks_like
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,6 +125,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
         genes, cells = cells, genes
     else:
         counts = counts.T.tocsr()
+    check_genes(genes, path)
     data = anndata.AnnData(counts, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
     notes = {"cells read from lines (a guess by the names)": len(cells)} if guessed else {}
     return annotate(data, data.obs_names.to_series(), files, options, notes)

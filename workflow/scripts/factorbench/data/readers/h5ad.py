@@ -22,7 +22,7 @@ from ...registry import Param, Spec, refer
 from ..formats import ANNDATA, ZARR
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, build_csr, check_size, open_hdf5, unreadable
-from ._names import FEATURE_TYPE, OTHER_TYPE, of_type
+from ._names import FEATURE_TYPE, OTHER_TYPE, check_genes, of_type
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -86,6 +86,7 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
             raise ValueError(f"it names {len(obs)} cells and {len(var)} genes, its matrix is of shape {counts.shape}")
     except BROKEN as error:
         raise unreadable(path, error, ANNDATA, ZARR) from None
+    check_genes(var.index, path)
     types = types_of(var, options["feature_type"])
     if types is not None:
         wanted = of_type(types, options["feature_type"], str(path))

@@ -21,7 +21,7 @@ from ..archives import CHUNK, text
 from ..formats import MARKET, TENX
 from ._cells import PARAMS, annotate
 from ._files import BROKEN, build_csr, file_of, open_hdf5, read_columns, unreadable
-from ._names import FEATURE_TYPE, OTHER_TYPE, exchanged, of_type
+from ._names import FEATURE_TYPE, OTHER_TYPE, check_genes, exchanged, of_type
 
 if TYPE_CHECKING:
     import h5py
@@ -110,12 +110,14 @@ def _sample(
         raise UserError(f"options.{at}: {keys} should be as in {EXAMPLE}")
     unpacked = options["unpacked"]
     if "h5" in keys:
-        counts, features, barcodes = _read_h5(file_of(files, keys["h5"], f"{at}.h5"), unpacked)
+        matrix = file_of(files, keys["h5"], f"{at}.h5")
+        counts, features, barcodes = _read_h5(matrix, unpacked)
     else:
         genes = (keys["genes"], f"{at}.genes") if "genes" in keys else (options["genes"], "genes")
         of_sample = ((keys[name], f"{at}.{name}") for name in ("matrix", "barcodes"))
         matrix, barcodes, genes = (file_of(files, *key) for key in (*of_sample, genes))
         counts, features, barcodes = _read_market(matrix, genes, barcodes, unpacked, guesses)
+    check_genes(features["id"], matrix)
     features.index = features.index.astype(str)
     return counts, features, np.asarray(barcodes)
 
