@@ -167,6 +167,21 @@ def test_malformed_tables_are_refused(tmp_path, content, pattern):
         read_text(tmp_path, content)
 
 
+def test_columns_that_are_no_cells_are_refused(tmp_path):
+    """As featureCounts, biomaRt and people write them. Text in them is not called a wrong count."""
+    lengths = np.hstack([np.full((4, 1), 1000), COUNTS])
+    with refused("a.txt: line 1: Length would be read as cells; delete the column", tmp_path):
+        read_text(tmp_path, table(rows=GENES, columns=["Length", *CELLS], counts=lengths))
+    names = ["Chr", "START", "End", "strand", "Length"]
+    line = "\t".join(["Geneid", *names, *CELLS]) + "\n"
+    content = f"# Program:featureCounts v2.0.1\n{line}ACTB\tchr1;chr1\t1;9\t5;20\t+;+\t17\t0\t1\t2\n"
+    with refused("line 2: Chr, START, End, strand, Length would be read as cells; delete the columns", tmp_path):
+        read_text(tmp_path, content)
+    for name in ("gene_name", "Gene.Symbol", "gene id", "Symbol", "ENTREZID", "description", "gene_biotype", "GeneID"):
+        with refused(f"line 1: {name} would be read as cells", tmp_path):
+            read_text(tmp_path, table(columns=[*CELLS[:2], name]))
+
+
 def test_a_packed_table_of_r(tmp_path):
     data = read_text(tmp_path, gzip.compress(table(" ", None, '"', end="\r\n").encode()))
     same_counts(data, COUNTS.T)

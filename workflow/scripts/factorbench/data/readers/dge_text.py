@@ -45,6 +45,12 @@ SPEC = Spec(
         **PARAMS,
     },
 )
+ANNOTATION = re.compile(
+    "chr|chrom|chromosome|seqnames|start|end|width|strand|length|description|(gene|transcript)_length|gene_?id|gene_?name|"
+    "((gene|hgnc)_)?symbol|(entrez|ensembl)_?(gene_?)?(id)?|(gene_)?(bio)?type",
+    re.IGNORECASE,
+)
+"""Names of columns that featureCounts, biomaRt and others put between the names of genes and their counts."""
 LARGEST = 999_999_999
 """The largest count, so that counts fit int32."""
 SEPARATORS = (b"\t", b",", b";", b" ")
@@ -94,6 +100,10 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
         raise UserError(f"{at}: should be GENE and the names of cells, separated by tabs, commas, semicolons or spaces")
     turned = looks_like(across) == "genes" if not options["lines"] else options["lines"] == "cells"
     kind, kind_across = ("cell", "gene") if turned else ("gene", "cell")
+    described = [name for name in across if ANNOTATION.fullmatch(re.sub("[ .]", "_", name))]
+    if described and not turned:
+        columns = "columns" if len(described) > 1 else "column"
+        raise UserError(f"{at}: {', '.join(described)} would be read as cells; delete the {columns}")
     for name, n in Counter(across).items():
         if n > 1:
             raise UserError(f"{at}: the {kind_across} {name} occurs twice")
@@ -119,15 +129,12 @@ def read(files: dict[str, Path], options: dict[str, Any]) -> AnnData:
     counts = sparse.csr_matrix(
         (np.concatenate(values), np.concatenate(columns), np.array(ends)), shape=(len(names), len(across))
     )
-    guessed = not options["lines"] and exchanged(names, across)
-    genes, cells = list(names), across
-    if guessed or options["lines"] == "cells":
-        genes, cells = cells, genes
-    else:
-        counts = counts.T.tocsr()
+    turned = exchanged(names, across) if not options["lines"] else turned
+    cells, genes = (list(names), across) if turned else (across, list(names))
+    counts = counts if turned else counts.T.tocsr()
     check_genes(genes, path)
     data = anndata.AnnData(counts, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
-    notes = {"cells read from lines (a guess by the names)": len(cells)} if guessed else {}
+    notes = {"cells read from lines (a guess by the names)": len(cells)} if turned and not options["lines"] else {}
     return annotate(data, data.obs_names.to_series(), files, options, notes)
 
 
