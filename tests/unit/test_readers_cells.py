@@ -86,6 +86,7 @@ SWALLOWED = lines("cell\tnote\tkind", "AAC-1\t\"5' kit\tA", "AAG-1\tok\tB", 'CCC
 REFUSED = {
     "a tab at line ends": (TRAILING, r"lines end with a tab, the header \(line 1\) does not; .*delete it from the lin"),
     "a comma at line ends": ("# x\n" + TRAILING.replace("\t", ","), r"lines end with a comma, the header \(line 2\)"),
+    "a tab at the end of the header": (lines("kind\tdonor\t", "AAC-1\tA\tD1"), "line 1: the last column has no name"),
     "a column twice": (lines("x\tkind\tkind", "AAC-1\tA\tB"), "line 1: the column 'kind' occurs twice; rename"),
     "a column twice but for a blank": (lines("#", "x,kind,kind ", "AAC-1,A,B"), "line 2: the column 'kind' occurs"),
     "a quote closed later": (SWALLOWED, "line 2: a quote is not closed, so that it hides lines; delete it"),

@@ -75,6 +75,8 @@ def read_table(path: Path, unpacked: float, header: bool = True, na_values: Sequ
     )
     if not header:
         return table
+    if names and not names[-1].strip() and table[len(names) - 1].notna().any():
+        raise UserError(f"{path}: line {n_before + 1}: the last column has no name; name each column")
     names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(names)]
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
