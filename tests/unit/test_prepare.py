@@ -135,6 +135,39 @@ def test_constant_genes_and_empty_cells_are_dropped(raw, sets):
     np.testing.assert_array_equal(preparation.varying(blocks), [False, True, False])
 
 
+OTHERS = {
+    "not a spike-in": ["ERCC-00002", "ERCC-00171", "ERCC.00003", "ERCC-00004 (spike-in control)"],
+    "not a count of reads without a gene": [
+        *("__no_feature", "__ambiguous", "__too_low_aQual", "__not_aligned", "__alignment_not_unique"),
+        *("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous", "X__no_feature"),
+    ],
+}
+
+
+def test_features_that_are_no_genes_are_left_out_before_totals(raw, sets):
+    without = prepared(raw, sets)
+    names = [name for others in OTHERS.values() for name in others]
+    counts = np.random.default_rng(0).poisson(300.0, (raw.n_obs, len(names)))
+    more = anndata.AnnData(sparse.hstack([raw.X, sparse.csr_matrix(counts)], format="csr"), obs=raw.obs)
+    more.var_names = [*raw.var_names, *names]
+    data = prepared(more, sets)
+    assert (list(data.var_names), list(data.obs_names)) == (list(without.var_names), list(without.obs_names))
+    np.testing.assert_array_equal(data.X.toarray(), without.X.toarray())
+    steps, n_genes = prepared_record(data)["genes"], raw.n_vars
+    assert {step: steps.pop(step) for step in OTHERS} == {
+        "not a spike-in": n_genes + 10,
+        "not a count of reads without a gene": n_genes,
+    }
+    assert steps == prepared_record(without)["genes"] | {"raw": n_genes + 14}
+
+
+def test_genes_with_similar_names_are_kept(raw, sets):
+    names = ["ERCC1", "ERCC-6", "ERCC6L2", "N_unmapped2", "__no_features", "aERCC-00002"]
+    raw.var_names = [*names, *raw.var_names[len(names) :]]
+    steps = list(prepared_record(prepared(raw, sets))["genes"])
+    assert not set(OTHERS).intersection(steps)
+
+
 # -------------------------------------------------------------------------------------------------------------- labels
 
 

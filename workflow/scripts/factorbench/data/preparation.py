@@ -23,6 +23,14 @@ from . import gene_sets, symbols, variable_genes
 from .counts import Counts, check_names, checked_counts, seen_in
 from .labels import check_classes, check_donors, hold_out, read_contrast, read_labels, subset
 
+NO_GENES = {
+    "not a spike-in": r"ERCC[-.][0-9]{5}\b",
+    "not a count of reads without a gene": r"X?__(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)$|"
+    r"N_(unmapped|multimapping|noFeature|ambiguous)$",
+}
+"""Step -> names of features that are left out in it: ERCC's spike-ins, and the lines that htseq-count and STAR add to
+their tables of genes."""
+
 
 def prepare_blocks(
     raw: AnnData,
@@ -138,7 +146,8 @@ def select_counts(
 ) -> tuple[Counts, dict[str, dict[str, int]], np.ndarray]:
     """Select the cells of the contrast or of the subset, and the genes that are seen in enough of them.
 
-    Return their counts; ``cells`` and ``genes``, how many are left after each step; and `zeroed_genes`.
+    Features of `NO_GENES` are left out, so that they are not part of the cells' totals. Return the counts; ``cells``
+    and ``genes``, how many are left after each step; and `zeroed_genes`.
     """
     n_cells, n_genes = {"raw": raw.n_obs}, {"raw": raw.n_vars}
     labelled = obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(raw.n_obs, bool)
@@ -151,10 +160,16 @@ def select_counts(
     if entry["zeroed_by"]:  # in all cells, because a rare gene is absent from a class of a small subset by chance
         label = obs[entry["zeroed_by"]]
         groups += [labelled & (label == value).to_numpy() for value in label[labelled].dropna().unique()]
+    is_gene = np.ones(raw.n_vars, bool)
+    for step, names in NO_GENES.items():
+        others = raw.var_names.str.match(names)
+        if others.any():
+            is_gene &= ~others
+            n_genes[step] = int(is_gene.sum())
     seen = seen_in(checked_counts(raw, where), groups)
-    zeroed = zeroed_genes(seen[1:], entry["min_cells"])
-    n_genes["not zeroed in one class"] = int((~zeroed).sum())
-    genes = np.flatnonzero(~zeroed & (seen[0] >= entry["min_cells"]))
+    zeroed = is_gene & zeroed_genes(seen[1:], entry["min_cells"])
+    n_genes["not zeroed in one class"] = int((is_gene & ~zeroed).sum())
+    genes = np.flatnonzero(is_gene & ~zeroed & (seen[0] >= entry["min_cells"]))
     n_genes["seen in enough cells"] = len(genes)
     cells = cells[np.concatenate([block.getnnz(axis=1) > 0 for block in Counts(raw.X, cells, genes)])]
     n_cells["with counts"] = len(cells)
