@@ -31,6 +31,8 @@ RECORD = {
     "params": {"gene_sets": ["reactome", "hallmark"]},
     "cells": {"raw": 2000, "with counts": 120},
     "genes": {"raw": 33538, "highly variable": 3300, "in a kept gene set": 60},
+    "counts per cell": {"minimum": 512, "median": 2345.5, "maximum": 54321},
+    "largest count": 77,
     "sets": {"in the collection": 724, "kept": 4, "dropped": {}},
     "symbols": SYMBOLS,
     "reader": {"cells not in the table": 1500, "cells left out": 0},
@@ -65,6 +67,7 @@ def test_every_topic(data):
     assert topics(data, [("ae", 0), ("ae", 1), ("pca", 0)]) == {
         "cells": ["2,000 raw", "120 with counts"],
         "genes": ["33,538 raw", "3,300 highly variable", "60 in a kept gene set"],
+        "counts per cell": ["512 to 54,321, median 2,345.5"],
         "label condition": ["a 60, b 60"],
         "label cell_type": ["y 80, x 40"],
         "contrast": ["condition: b (60) against a (60)"],
@@ -79,6 +82,19 @@ def test_every_topic(data):
         "missing": ["no sample"],
         "runs": ["3: ae, seeds 0, 1; pca, seed 0"],
     }
+
+
+def test_counts_that_look_wrong_are_asked_about(data):
+    def lines(median, largest=77):
+        per_cell = {"minimum": 1, "median": median, "maximum": 1_234_567}
+        return topics(data, **{"counts per cell": per_cell, "largest count": largest})["counts per cell"]
+
+    unfiltered = "most cells have few counts: is this the unfiltered (raw) matrix? give the filtered one"
+    assert lines(100.0) == ["1 to 1,234,567, median 100"]
+    assert lines(99.5) == ["1 to 1,234,567, median 99.5", unfiltered]
+    assert lines(3.0) == ["1 to 1,234,567, median 3", unfiltered]
+    assert lines(1_234_567.0) == ["1 to 1,234,567, median 1,234,567"]
+    assert lines(500.0, largest=1)[1:] == ["all counts are 0 or 1: is this a matrix of detected genes? give raw counts"]
 
 
 def test_sizes_of_gene_sets_are_those_of_the_mask(data):
@@ -155,6 +171,11 @@ def test_description_of_prepared_data():
     lines = topics(data, [("ae", 0)], **prepared_record(data))
     assert lines["cells"][-1] == f"{data.n_obs} with counts"
     assert lines["genes"][-1] == f"{data.n_vars} in a kept gene set"
+    totals = plain.layers["counts"].toarray().sum(axis=1)
+    assert lines["counts per cell"] == [
+        f"{totals.min():.0f} to {totals.max():.0f}, median {np.median(totals):g}",
+        "most cells have few counts: is this the unfiltered (raw) matrix? give the filtered one",
+    ]
     assert lines["held out"] == ["30 of 120 cells, drawn at random, seed 0"]
     assert lines["donors"] == ["2, by the label who"]
     assert lines["symbols"] == ["as_is: 60 of 60 in the gene sets found in the data (100%)"]

@@ -135,6 +135,29 @@ def test_constant_genes_and_empty_cells_are_dropped(raw, sets):
     np.testing.assert_array_equal(preparation.varying(blocks), [False, True, False])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8])
+def test_counts_per_cell_are_recorded(raw, sets, dtype):
+    counts = raw.X.toarray().astype(dtype)
+    counts[7] = 0
+    raw.X = sparse.csr_matrix(counts)
+    kept = counts[np.arange(200) != 7][:, (counts > 0).sum(axis=0) >= 30]
+    totals = kept.sum(axis=1, dtype=int)
+    record = prepared_record(prepared(raw, sets, min_cells=30))
+    expected = {"minimum": totals.min(), "median": np.median(totals), "maximum": totals.max()}
+    assert (record["counts per cell"], record["largest count"]) == (expected, kept.max())
+
+
+def test_totals_of_an_unfiltered_matrix(raw, sets):
+    """Most droplets are empty, so that the median of those with counts is that of empty ones."""
+    empty = np.zeros((3000, raw.n_vars), np.float32)
+    empty[np.arange(2900), np.random.default_rng(0).integers(0, raw.n_vars, 2900)] = 2
+    more = anndata.AnnData(sparse.vstack([raw.X, sparse.csr_matrix(empty)], format="csr"))
+    more.obs_names, more.var_names = [f"c{i}" for i in range(more.n_obs)], raw.var_names
+    record = prepared_record(prepared(more, sets, labels={}, contrast=None))
+    assert record["cells"]["with counts"] == 3100
+    assert (record["counts per cell"]["minimum"], record["counts per cell"]["median"]) == (2, 2.0)
+
+
 OTHERS = {
     "not a spike-in": ["ERCC-00002", "ERCC-00171", "ERCC.00003", "ERCC-00004 (spike-in control)"],
     "not a count of reads without a gene": [

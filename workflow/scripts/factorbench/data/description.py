@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 N_CLASSES = 8
 """Classes of a label that are listed; the others are counted."""
 
+FEW_COUNTS = 100
+"""Counts per cell. Nearly all cells have more, and most empty droplets have fewer."""
+
 N_SETS = 5
 """Gene sets that are named."""
 
@@ -37,6 +40,7 @@ def describe(
     topics = {
         "cells": [f"{n:,} {step}" for step, n in record["cells"].items()],
         "genes": [f"{n:,} {step}" for step, n in record["genes"].items()],
+        "counts per cell": describe_totals(record["counts per cell"], record["largest count"]),
         **{f"label {label}": [describe_classes(data.obs[label])] for label in record["labels"]},
         "contrast": [describe_contrast(data.obs, record["contrast"])],
         "donors": [f"{data.obs[donor].nunique()}, by the label {donor}" if donor else "not known"],
@@ -55,6 +59,16 @@ def describe(
     width = max(map(len, topics)) + 2
     lines = [f"{'' if i else topic:{width}}{line}" for topic in topics for i, line in enumerate(topics[topic])]
     return "\n".join([f"{entry['title']} ({record['dataset']})", *lines, ""])
+
+
+def describe_totals(per_cell: dict[str, float], largest: int) -> list[str]:
+    """Return the range of the cells' totals, and what looks wrong about the counts."""
+    lines = ["{minimum:,} to {maximum:,}, median {median:,.9g}".format(**per_cell)]
+    if per_cell["median"] < FEW_COUNTS:
+        lines.append("most cells have few counts: is this the unfiltered (raw) matrix? give the filtered one")
+    if largest == 1:
+        lines.append("all counts are 0 or 1: is this a matrix of detected genes? give raw counts")
+    return lines
 
 
 def describe_classes(label: pd.Series) -> str:

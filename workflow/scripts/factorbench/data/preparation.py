@@ -25,8 +25,9 @@ from .labels import check_classes, check_donors, hold_out, read_contrast, read_l
 
 NO_GENES = {
     "not a spike-in": r"ERCC[-.][0-9]{5}\b",
-    "not a count of reads without a gene": r"X?__(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)$|"
-    r"N_(unmapped|multimapping|noFeature|ambiguous)$",
+    "not a count of reads without a gene": "("
+    "X?__(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)|"
+    "N_(unmapped|multimapping|noFeature|ambiguous))$",
 }
 """Step -> names of features that are left out in it: ERCC's spike-ins, and the lines that htseq-count and STAR add to
 their tables of genes."""
@@ -143,11 +144,12 @@ def prepare_blocks(
 
 def select_counts(
     raw: AnnData, obs: pd.DataFrame, contrast: dict[str, str] | None, entry: dict[str, Any], where: str
-) -> tuple[Counts, dict[str, dict[str, int]], np.ndarray]:
+) -> tuple[Counts, dict[str, Any], np.ndarray]:
     """Select the cells of the contrast or of the subset, and the genes that are seen in enough of them.
 
     Features of `NO_GENES` are left out, so that they are not part of the cells' totals. Return the counts; ``cells``
-    and ``genes``, how many are left after each step; and `zeroed_genes`.
+    and ``genes``, how many are left after each step, with the range of the totals and the largest count; and
+    `zeroed_genes`.
     """
     n_cells, n_genes = {"raw": raw.n_obs}, {"raw": raw.n_vars}
     labelled = obs[contrast["label"]].notna().to_numpy() if contrast else np.ones(raw.n_obs, bool)
@@ -171,11 +173,18 @@ def select_counts(
     n_genes["not zeroed in one class"] = int((is_gene & ~zeroed).sum())
     genes = np.flatnonzero(is_gene & ~zeroed & (seen[0] >= entry["min_cells"]))
     n_genes["seen in enough cells"] = len(genes)
-    cells = cells[np.concatenate([block.getnnz(axis=1) > 0 for block in Counts(raw.X, cells, genes)])]
+    totals, largest = [], 0
+    for block in Counts(raw.X, cells, genes):
+        totals.append(block.sum(axis=1, dtype=np.float64).A1)
+        largest = max(largest, int(block.data.max(initial=0)))
+    totals = np.concatenate(totals)
+    cells, totals = cells[totals > 0], totals[totals > 0]
     n_cells["with counts"] = len(cells)
     if not len(cells):
         raise UserError(f"{where}.min_cells: no gene is seen in {entry['min_cells']} cells; lower min_cells")
-    return Counts(raw.X, cells, genes), {"cells": n_cells, "genes": n_genes}, zeroed
+    per_cell = {"minimum": int(totals.min()), "median": float(np.median(totals)), "maximum": int(totals.max())}
+    steps = {"cells": n_cells, "genes": n_genes, "counts per cell": per_cell, "largest count": largest}
+    return Counts(raw.X, cells, genes), steps, zeroed
 
 
 def zeroed_genes(seen: np.ndarray, min_cells: int) -> np.ndarray:
