@@ -250,7 +250,7 @@ def _read_table(path: Path, unpacked: float) -> pd.DataFrame:
     sep = _separator(path, first, second or first)
     n_missing = second.count(sep) - first.count(sep)
     quoting = 3 if sep == "\t" else 0  # names may have quotes, but not tabs
-    table = read_columns(path, unpacked, sep, header=None, quoting=quoting, skiprows=int(n_missing == 1))
+    table = read_columns(path, unpacked, sep, int(n_missing == 1), quoting=quoting)
     if n_missing == 1:
         table = pd.concat([pd.DataFrame([[None, *first.split(sep)]]), table], ignore_index=True)
     table = table.apply(_bare)
