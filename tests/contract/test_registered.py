@@ -147,7 +147,8 @@ def test_gene_sets_may_have_the_names_of_other_factors(tmp_path, method):
     params = registry.method_params(method, quick(method) | more, "params")
 
     def fitted_to(data):
-        return registry.load("method", method).fit(data, params, 0, "cpu", Budget())
+        with threadpool_limits(1):
+            return registry.load("method", method).fit(data, params, 0, "cpu", Budget())
 
     table = fitted_to(planted()).table
     clash = list(table.loc[table["kind"] != "annotated", "name"])[:4]

@@ -3,8 +3,9 @@
 import gzip
 
 import numpy as np
+import pandas as pd
 import pytest
-from factorbench.data import gene_sets
+from factorbench.data import gene_sets, symbols
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,10 +58,11 @@ def test_a_name_in_two_collections_is_refused():
 )
 def test_near_matches_are_named_when_nothing_matches(genes, members, pairs):
     assert gene_sets.near_matches({"A": members}, genes) == pairs
-    text = str(gene_sets.no_match({"A": members}, genes, "here"))
+    advice = symbols.advice(symbols.describe_match(pd.DataFrame(index=genes), {"A": members}, "as_is"))
+    text = str(gene_sets.no_match({"A": members}, genes, advice, "here"))
     assert text.startswith("here: no gene of the data is in any gene set")
     assert all(f"{gene} (data) ~ {member} (sets)" in text for gene, member in pairs)
-    assert pairs or f"the data have {', '.join(genes)}, the sets {', '.join(members)}" in text
+    assert f"the data have {', '.join(genes)}, the sets {', '.join(members)}" in text
 
 
 def test_draw_is_random_and_includes_the_sets_that_are_always_kept():

@@ -165,12 +165,11 @@ def _plain(gene: str) -> str:
     return gene.split(".")[0] if gene.startswith("ENS") else gene.replace(".", "-")
 
 
-def no_match(sets: GeneSets, genes: Sequence[str], where: str) -> UserError:
-    """Return the error for gene sets that share no gene with the data."""
-    pairs = ", ".join(f"{gene} (data) ~ {member} (sets)" for gene, member in near_matches(sets, genes))
+def no_match(sets: GeneSets, genes: Sequence[str], advice: Iterable[str], where: str) -> UserError:
+    """Return the error for gene sets that share no gene with the data; ``advice`` is that of `symbols.advice`."""
     members = list(dict.fromkeys(chain.from_iterable(sets.values())))
-    names = f"the data have {', '.join(list(genes)[:3])}, the sets {', '.join(members[:3])}"
+    help_ = [f"the data have {', '.join(list(genes)[:3])}, the sets {', '.join(members[:3])}", *advice]
     return UserError(
-        f"{where}: no gene of the data is in any gene set; {f'nearly matched: {pairs}' if pairs else names}; "
+        f"{where}: no gene of the data is in any gene set; {'; '.join(help_)}; "
         f"choose gene sets of the same organism and kind of gene names, or another value of symbols"
     )

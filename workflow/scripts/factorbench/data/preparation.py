@@ -256,13 +256,13 @@ def select_sets(
     sizes = member.sum(axis=0).A1
     kept = (sizes >= entry["min_genes"]) & (sizes <= (entry["max_genes"] or np.inf))
     if not kept.any():
-        advice = "".join(f"; {line}" for line in symbols.advice(match))
+        advice = symbols.advice(match)
         if not gene_sets.mask(sets, genes).nnz:
-            raise UserError(f"{gene_sets.no_match(sets, genes, f'{where}.gene_sets')}{advice}")
+            raise gene_sets.no_match(sets, genes, advice, f"{where}.gene_sets")
         raise UserError(
             f"{where}.min_genes: no gene set has {entry['min_genes']} to {entry['max_genes'] or 'any number'} of the "
             f"{member.shape[0]} selected genes (the largest has {sizes.max()}); "
-            f"change min_genes, max_genes or n_top_genes{advice}"
+            + "; ".join(["change min_genes, max_genes or n_top_genes", *advice])
         )
     if entry["n_sets"] is None:
         return kept
