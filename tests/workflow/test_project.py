@@ -122,7 +122,8 @@ def is_text_file(call):
     if name == "open" and isinstance(call.func, ast.Name):
         return "b" not in "".join(map(ast.unparse, call.args[1:2]))
     as_text = any(keyword.arg == "text" for keyword in call.keywords)
-    return name in ("read_text", "write_text") or (as_text and name in ("run", "Popen", "check_output"))
+    is_method = isinstance(call.func, ast.Attribute)
+    return (is_method and name in ("read_text", "write_text")) or (as_text and name in ("run", "Popen", "check_output"))
 
 
 def test_every_text_file_is_read_and_written_with_its_encoding():

@@ -50,6 +50,7 @@ def resolved_config():
         sys.exit(1)
 
 
+check_paths()
 config = resolved_config()
 for line in config["left_out"]:
     print(f"note: {line}", file=sys.stderr)
