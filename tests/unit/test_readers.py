@@ -559,7 +559,7 @@ def test_dge_text_is_never_dense_in_memory(tmp_path):
     [
         (3, "SAG\t2", "line 3: has 1 numbers, the header names 2 cells"),
         (3, "SAG\t2\t0\t1", "line 3: has 3 numbers"),
-        (3, "", "line 3: has no name"),
+        (2, "", "line 2: has no name"),
         (3, "\t2\t0", "line 3: has no name of a gene"),
         (3, "RHO\t2\t0", "line 3: the gene RHO occurs twice, first in line 2"),
         (2, "RHO\t0\t1.5", "line 2: '1.5' of the cell r1_C is not a whole number"),

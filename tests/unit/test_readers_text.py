@@ -46,6 +46,7 @@ FORMS = {
     "decimals that are zero": table(number="{:.2f}"),
     "a point at the end": table(number="{}."),
     "Windows line ends": table(end="\r\n"),
+    "empty lines at the end": table() + "\n\r\n\n",
     "Windows line ends and quotes": table(",", "", '"', end="\r\n"),
     "a byte-order mark": "\ufeff" + table(),
     "a byte-order mark and quotes": "\ufeff" + table(",", None, '"'),

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -244,13 +244,20 @@ def _decode(name: bytes, at: str) -> str:
 
 
 def _read_lines(path: Path, unpacked: float) -> Iterator[bytes]:
-    """Yield the lines of a file, plain or gzip, without their ends. Progress is shown in bytes of the file."""
-    number = 0
+    """Yield the lines of a file, plain or gzip, without their ends and without empty lines at the end of the file.
+
+    Progress is shown in bytes of the file.
+    """
+    number = n_empty = 0
     try:
         with Text(path, unpacked) as file, bar(path.stat().st_size, f"read {path.name}", "bytes") as progress:
             for line in io.BufferedReader(file, CHUNK):
                 number += 1
-                yield line.rstrip(b"\r\n")
+                line = line.rstrip(b"\r\n")
+                if line:
+                    yield from repeat(b"", n_empty)
+                    yield line
+                n_empty = 0 if line else n_empty + 1
                 progress.update(file.stored.tell() - progress.n)
     except BROKEN as error:
         raise unreadable(path, f"after line {number}: {error}") from None
