@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 
-def bar(total: int | None, what: str, unit: str = "iterations") -> Any:
+def bar(total: int | None, what: str, unit: str = "iterations", shown: bool = True) -> Any:
     """Return a tqdm progress bar on stderr: live in a terminal, a line every ten seconds elsewhere (logs, clusters).
 
     The environment variable ``FACTORBENCH_PROGRESS`` (live, lines or off) overrides the choice: a run's stderr is a
-    pipe even if a person is watching.
+    pipe even if a person is watching. A bar that is not ``shown`` does nothing.
     """
     from tqdm import tqdm
 
@@ -23,7 +23,7 @@ def bar(total: int | None, what: str, unit: str = "iterations") -> Any:
         desc=what,
         unit=unit,
         file=sys.stderr if live else _Lines(),
-        disable=mode == "off",
+        disable=mode == "off" or not shown,
         mininterval=0.3 if live else 10.0,
         miniters=1,
         dynamic_ncols=live,
