@@ -34,8 +34,9 @@ def cells(X, n_sets=2, **obs):
 
 
 def fit(tmp_path, data, recipe, **params):
-    """Check, fit and write, as a run does."""
-    params = registry.method_params("interpretable_ae", {**QUICK, "recipe": recipe, **params}, "params")
+    """Check, fit and write, as a run does, with a recipe or the exact solution (``linear``)."""
+    given = {"encoder": "linear"} if recipe == "linear" else {**QUICK, "recipe": recipe}
+    params = registry.method_params("interpretable_ae", given | params, "params")
     interpretable_ae.check(data.n_obs, data.n_vars, data.varm["mask"].shape[1], params)
     factors = interpretable_ae.fit(data, params, 0, "cpu", Budget())
     write_factors(tmp_path / "factors.h5ad", factors, data)
@@ -73,6 +74,25 @@ def test_unusual_data_are_fitted(tmp_path, recipe, name):
     constant = np.ptp(data.X.toarray(), axis=0) == 0
     np.testing.assert_allclose(factors.offset[constant], data.X.toarray()[0, constant], rtol=1e-6)
     assert read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_unusual_data_have_an_exact_solution(tmp_path, name):
+    data, params = FITS[name]
+    factors = fit(tmp_path, data, "linear", **{key: params[key] for key in params if key != "batch_size"})
+    assert (factors.status, factors.converged) == ("ok", True)
+    assert all(np.isfinite(part).all() for part in (factors.scores, factors.loadings, factors.offset))
+    assert factors.model.objective(data)["objective"] == pytest.approx(factors.history[-1]["objective"], rel=1e-3)
+    assert read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("X", "params"), [(COUNTS * 1e25, {}), (COUNTS, {"lambda1": 1e39})], ids=["values", "penalty"])
+def test_an_exact_solution_that_is_not_finite_counts_as_divergence(tmp_path, X, params):
+    factors = fit(tmp_path, cells(X), "linear", **params)
+    assert (factors.status, factors.converged, factors.history) == ("diverged", False, [])
+    assert "not finite after 0 sweeps" in factors.reason
+    assert all(np.isfinite(part).all() for part in (factors.scores, factors.loadings))
 
 
 @RECIPE

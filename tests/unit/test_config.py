@@ -166,7 +166,7 @@ def test_a_change_of_a_numeric_key_prepares_again_and_of_a_display_key_does_not(
         assert preparation(resolve(changed)["datasets"]["kang_small"]) == before, key
 
 
-@pytest.mark.parametrize(("method", "optimizer"), [("ae", "alternating"), ("ae_authors", "adam")])
+@pytest.mark.parametrize(("method", "optimizer"), [("ae", "encoder"), ("ae_authors", "adam")])
 def test_the_resolved_config_says_how_a_model_is_trained(config, method, optimizer):
     params = resolve(config)["methods"][method]["params"]
     assert params["optimizer"] == optimizer

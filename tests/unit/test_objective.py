@@ -1,4 +1,4 @@
-"""Eq. 3 against loops over its definition, and both kinds of updates against steps written out in numpy."""
+"""Eq. 3 against loops over its definition, and both kinds of updates against their definitions."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from factorbench.model.network import Network
 from factorbench.model.objective import evaluate, gram_terms, objective, smooth_terms
 from factorbench.model.params import check_params
-from factorbench.model.prox import l1_weights
-from factorbench.model.training import HOLD, RAMP, RISE, Alternating, Together
+from factorbench.model.prox import penalty_weights
+from factorbench.model.training import RISE, EncoderAlone, Together
 
 N_CELLS, N_GENES, N_SETS, N_SPARSE, N_DENSE = 40, 9, 3, 2, 1
 N_FACTORS = N_SETS + N_SPARSE + N_DENSE
@@ -19,7 +19,8 @@ def problem():
     generator = torch.Generator().manual_seed(1)
     Y = torch.randn(N_CELLS, N_GENES, generator=generator)
     mask = torch.rand(N_GENES, N_SETS, generator=generator) < 0.4
-    return Y - Y.mean(dim=0), mask, l1_weights(mask, N_SPARSE, N_DENSE, LAMBDAS["lambda1"], LAMBDAS["lambda2"])
+    params = check_params({**LAMBDAS, "n_sparse": N_SPARSE, "n_dense": N_DENSE})
+    return Y - Y.mean(dim=0), mask, penalty_weights(mask, params)
 
 
 def make(hidden, seed=0, **given):
@@ -43,7 +44,7 @@ def test_objective_is_eq_3(problem):
     Y, mask, weights = problem
     network, _ = make([5])
     Z, fitted = network(Y)
-    terms = objective(smooth_terms(Y, fitted, Z, LAMBDAS["lambda0"]), network.loadings, weights, LAMBDAS["lambda3"])
+    terms = objective(smooth_terms(Y, fitted, Z, LAMBDAS["lambda0"]), network.loadings, weights)
     arrays = [a.detach().numpy() for a in (Y, Z, fitted, network.loadings)]
     assert terms["objective"] == pytest.approx(eq3(*arrays, mask, **LAMBDAS), rel=1e-5)
     assert terms["objective"] == pytest.approx(sum(v for k, v in terms.items() if k != "objective"))
@@ -52,8 +53,8 @@ def test_objective_is_eq_3(problem):
 def test_evaluation_does_not_depend_on_the_blocks(problem):
     Y, _, weights = problem
     network, params = make([5])
-    whole = evaluate(network, [(Y, None)], weights, params)
-    blocks = evaluate(network, [(y, None) for y in Y.split(7)], weights, params)
+    whole = evaluate(network, [(Y, None)], weights, params["lambda0"])
+    blocks = evaluate(network, [(y, None) for y in Y.split(7)], weights, params["lambda0"])
     assert blocks == pytest.approx(whole, rel=1e-6)
 
 
@@ -94,7 +95,7 @@ def test_every_full_batch_step_of_eq_7_lowers_eq_3(problem, hidden, seed):
         with torch.no_grad():  # in training mode, because this is the function whose gradient the step uses
             Z, fitted = network.train()(Y)
             smooth = smooth_terms(Y, fitted, Z, params["lambda0"])
-            return objective(smooth, network.loadings, weights, params["lambda3"])["objective"]
+            return objective(smooth, network.loadings, weights)["objective"]
 
     values = [value()]
     for _ in range(15):
@@ -106,19 +107,19 @@ def test_every_full_batch_step_of_eq_7_lowers_eq_3(problem, hidden, seed):
 def test_the_prox_lowers_both_penalties(problem):
     Y, _, weights = problem
     network, params = make([], learning_rate=0.01)
-    before = objective(torch.zeros(2), network.loadings, weights, params["lambda3"])
+    before = objective(torch.zeros(2), network.loadings, weights)
     Together(network, weights, params, n_updates=1).step(Y, None)
-    after = objective(torch.zeros(2), network.loadings, weights, params["lambda3"])
+    after = objective(torch.zeros(2), network.loadings, weights)
     assert after["genes"] < before["genes"]
     assert after["factors"] < before["factors"]
 
 
-# ------------------------------------------------------------------------------------------------- alternating steps
+# -------------------------------------------------------------------------------------------------- the encoder alone
 
 
 @pytest.mark.parametrize("n_covariates", [0, 2])
 def test_the_gram_form_has_the_values_and_gradients_of_eq_3(problem, n_covariates):
-    """An alternating step differentiates F of eq. 3, with covariates."""
+    """A step of the encoder alone differentiates F of eq. 3, with covariates."""
     Y = problem[0].double()
     torch.manual_seed(0)
     network = Network(N_GENES, N_FACTORS, [5], dropout=0.0, n_covariates=n_covariates).double()
@@ -129,71 +130,26 @@ def test_the_gram_form_has_the_values_and_gradients_of_eq_3(problem, n_covariate
     expected = torch.autograd.grad(direct.sum(), others)
     scores = network.encoder(Y)
     target = Y - network.covariates(X) if n_covariates else Y
-    terms = gram_terms(target, scores, network.loadings.detach(), LAMBDAS["lambda0"])
+    W = network.loadings.detach()
+    terms = gram_terms(target, scores, W, W.T @ W, LAMBDAS["lambda0"])
     np.testing.assert_allclose(terms.detach(), direct.detach(), rtol=1e-10)
     gradients = torch.autograd.grad(terms.sum(), others)
     for gradient, of_direct in zip(gradients, expected, strict=True):
         np.testing.assert_allclose(gradient, of_direct, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_step_of_the_loadings_equals_one_written_by_hand_and_never_raises_eq_3(problem, seed):
-    Y, mask, weights = problem
-    network, params = make([5], seed, optimizer="alternating", learning_rate=1e-2)
-    updates = Alternating(network, weights, params, n_updates=10)
-    Z = torch.randn(N_CELLS, N_FACTORS) * torch.logspace(-1, 1, N_FACTORS)  # scores of very different sizes
-    W = 3 * torch.randn(N_GENES, N_FACTORS)
-    for _ in range(30):
-        new = updates.descend(W, Z, Y, LAMBDAS["lambda3"])
-        A, V = (Z.T @ Z / N_CELLS).numpy(), W.numpy().copy()
-        for k in range(N_FACTORS):
-            step = 1 / (2 * np.abs(A[k]).sum())
-            v = W[:, k].numpy() - step * 2 * (W.numpy() @ A[:, k] - (Y.T @ Z[:, k]).numpy() / N_CELLS)
-            v = np.sign(v) * np.maximum(np.abs(v) - step * weights[:, k].numpy(), 0)
-            V[:, k] = v * max(1 - step * LAMBDAS["lambda3"] / max(np.linalg.norm(v), 1e-30), 0)
-        np.testing.assert_allclose(new, V, atol=2e-5)
-        before, after = (eq3(Y, Z, Z @ w.T, w, mask, **LAMBDAS) for w in (W, new))
-        assert after <= before + 1e-4
-        W = new
-
-
-def test_a_factor_with_scores_of_zero_is_switched_off_and_stays_finite(problem):
+def test_the_encoder_alone_moves_in_one_cycle_of_learning_rates(problem):
     Y, _, weights = problem
-    network, params = make([5], optimizer="alternating", learning_rate=1e-2)
-    Z = torch.randn(N_CELLS, N_FACTORS)
-    Z[:, 2] = 0
-    W = Alternating(network, weights, params, 10).descend(network.loadings.detach(), Z, Y, LAMBDAS["lambda3"])
-    assert W.isfinite().all()
-    assert not W[:, 2].any()
-    assert W[:, 0].any()
-
-
-def test_schedule_holds_the_loadings_raises_lambda3_and_cycles_the_learning_rate(problem):
-    Y, _, weights = problem
-    network, params = make([5], optimizer="alternating", learning_rate=1e-2)
-    n_updates = 50
-    updates, seen = Alternating(network, weights, params, n_updates), []
-    descend = updates.descend
-    updates.descend = lambda *a: seen.append((updates.done, a[3])) or descend(*a)
-    start, rates = network.loadings.detach().clone(), []
+    network, params = make([5], optimizer="encoder", init="normal", learning_rate=1e-2)
+    W, first = network.loadings.detach().clone(), network.encoder[0].weight.detach().clone()
+    n_updates, rates, values = 50, [], []
+    updates = EncoderAlone(network, weights, params, n_updates)
     for _ in range(n_updates):
-        assert torch.equal(network.loadings, start) == (updates.done <= HOLD * n_updates)
         rates.append(updates.schedule.get_last_lr()[0])
-        updates.step(Y, None)
-    done, strengths = np.array(seen).T
-    held, grown = int(HOLD * n_updates), int(RAMP * n_updates)
-    np.testing.assert_array_equal(done, range(held, n_updates))
-    expected = np.interp(done, [held, RAMP * n_updates], [0, LAMBDAS["lambda3"]])
-    np.testing.assert_allclose(strengths, expected, rtol=1e-6)
-    assert strengths[grown - held] == LAMBDAS["lambda3"]
+        values.append(updates.step(Y, None).sum().item())
+    assert torch.equal(network.loadings, W)
+    assert not torch.equal(network.encoder[0].weight, first)
+    assert values[-1] < values[0]
     assert np.argmax(rates) == pytest.approx(n_updates * RISE, abs=1)
     assert max(rates) == pytest.approx(1e-2, rel=0.05)
     assert rates[-1] < 1e-4
-
-
-def test_a_training_of_one_update_moves_the_loadings(problem):
-    Y, _, weights = problem
-    network, params = make([5], optimizer="alternating", learning_rate=1e-2)
-    start = network.loadings.detach().clone()
-    Alternating(network, weights, params, n_updates=1).step(Y, None)
-    assert not torch.equal(network.loadings, start)

@@ -51,7 +51,7 @@ def test_fifty_steps_equal_the_authors(kinds, dropout, monkeypatch):
     copy_weights(ours, theirs)
     start = ours.loadings.detach().clone()
 
-    weights = prox.l1_weights(mask, kinds[1], kinds[2], LAMBDAS["lambda1"], LAMBDAS["lambda2"])
+    weights = prox.penalty_weights(mask, params)
     torch.manual_seed(7)
     training.train(ours, DenseCells(Y), weights, ~mask, params, Budget())
 

@@ -5,10 +5,11 @@ import pyproximal
 import pytest
 import torch
 from factorbench.model.prox import (
+    Weights,
     group_penalty,
     group_soft_threshold,
     l1_penalty,
-    l1_weights,
+    penalty_weights,
     proximal_operator,
     soft_threshold,
 )
@@ -24,34 +25,37 @@ lambdas = st.floats(0, 4, width=32)
 steps = st.floats(2**-10, 1, width=32)
 
 
-def weights_of(mask, lambda1, lambda2):
-    return l1_weights(torch.from_numpy(mask), N_SPARSE, N_DENSE, lambda1, lambda2)
+def weights_of(mask, lambda1, lambda2, lambda3, n_sparse=N_SPARSE, n_dense=N_DENSE, group_weights="equal"):
+    params = {"n_sparse": n_sparse, "n_dense": n_dense, "group_weights": group_weights}
+    return penalty_weights(
+        torch.from_numpy(mask), params | {"lambda1": lambda1, "lambda2": lambda2, "lambda3": lambda3}
+    )
 
 
 def composed(V, mask, lambda1, lambda2, lambda3, step):
-    return proximal_operator(torch.from_numpy(V), weights_of(mask, lambda1, lambda2), lambda3, step)
+    return proximal_operator(torch.from_numpy(V), weights_of(mask, lambda1, lambda2, lambda3), step)
 
 
-def eq8(L, V, weights, lambda3, step):
+def eq8(L, V, weights, step):
     """The function of L that eq. 8 minimises."""
-    return 0.5 * (L - V).square().sum() + step * (l1_penalty(L, weights) + lambda3 * group_penalty(L))
+    return 0.5 * (L - V).square().sum() + step * (l1_penalty(L, weights) + group_penalty(L, weights))
 
 
 @settings(max_examples=150, deadline=None)
 @given(matrices, masks, lambdas, lambdas, lambdas, steps, st.integers(0, 2**31))
 def test_no_perturbation_is_better_than_the_prox(V, mask, lambda1, lambda2, lambda3, step, seed):
-    weights = weights_of(mask, lambda1, lambda2).double()
+    weights = Weights(*(part.double() for part in weights_of(mask, lambda1, lambda2, lambda3)))
     best = composed(V, mask, lambda1, lambda2, lambda3, step)
     V = torch.from_numpy(V)
-    lowest = eq8(best, V, weights, lambda3, step)
+    lowest = eq8(best, V, weights, step)
     rng = np.random.default_rng(seed)
     for scale in (1e-4, 1e-2, 1.0):
         for _ in range(5):
             other = best + scale * torch.from_numpy(rng.normal(size=SHAPE))
             # Strong convexity: the minimiser is better by at least half the squared distance.
-            assert eq8(other, V, weights, lambda3, step) >= lowest + 0.499 * (other - best).square().sum() - 1e-7
+            assert eq8(other, V, weights, step) >= lowest + 0.499 * (other - best).square().sum() - 1e-7
     for special in (V, torch.zeros(SHAPE, dtype=V.dtype), best * (torch.arange(SHAPE[1]) % 2)):
-        assert eq8(special, V, weights, lambda3, step) >= lowest - 1e-7
+        assert eq8(special, V, weights, step) >= lowest - 1e-7
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -62,7 +66,7 @@ def test_the_composition_is_the_prox_of_the_sum(seed):
     lambda1, lambda2, lambda3 = rng.uniform(0.3, 2, size=3)
     result = composed(V, mask, lambda1, lambda2, lambda3, step).numpy()
 
-    weights = weights_of(mask, lambda1, lambda2).double().numpy()
+    weights = weights_of(mask, lambda1, lambda2, lambda3).genes.double().numpy()
     l21 = pyproximal.L21(ndim=N_GENES, sigma=lambda3)
     x, p, q = V, 0, 0
     for _ in range(3000):
@@ -88,7 +92,8 @@ def test_group_soft_threshold_is_pyproximal_l21(V, sigma, step):
     operator = pyproximal.L21(ndim=N_GENES, sigma=sigma)
     expected = operator.prox(V.ravel(), step).reshape(SHAPE)
     np.testing.assert_allclose(group_soft_threshold(torch.from_numpy(V), sigma * step), expected, atol=1e-12)
-    np.testing.assert_allclose(sigma * group_penalty(torch.from_numpy(V)), operator(V.ravel()), rtol=1e-12, atol=1e-12)
+    weights = Weights(torch.zeros(SHAPE), torch.full(SHAPE[1:], sigma, dtype=torch.double))
+    np.testing.assert_allclose(group_penalty(torch.from_numpy(V), weights), operator(V.ravel()), rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -103,10 +108,20 @@ def test_each_kind_of_factor_keeps_its_free_entries(V, mask, lambda1, lambda2, s
     assert not annotated[~mask][small].any()
 
 
-def test_l1_weights_by_hand():
-    mask = torch.tensor([[True, False], [False, True]])
-    expected = [[0, 0.9, 0.4, 0], [0.9, 0, 0.4, 0]]
-    np.testing.assert_allclose(l1_weights(mask, 1, 1, 0.9, 0.4), np.float32(expected))
+def test_weights_by_hand():
+    mask = np.array([[True, False], [False, True], [True, False], [True, False], [True, False]])
+    outside = [[0, 0.9, 0.4, 0], [0.9, 0, 0.4, 0], *[[0, 0.9, 0.4, 0]] * 3]
+    for group_weights, factors in {"equal": [0.6] * 4, "size": [0.8, 0.4, 0.6, 0.6]}.items():
+        weights = weights_of(mask, 0.9, 0.4, 0.6, n_sparse=1, n_dense=1, group_weights=group_weights)
+        np.testing.assert_allclose(weights.genes, np.float32(outside))
+        np.testing.assert_allclose(weights.factors, np.float32(factors), rtol=1e-6)
+
+
+@pytest.mark.parametrize("group_weights", ["equal", "size"])
+def test_weights_without_gene_sets_and_of_empty_sets_are_finite(group_weights):
+    for mask in (np.zeros((5, 0), bool), np.zeros((5, 2), bool)):
+        weights = weights_of(mask, 0.9, 0.4, 0.6, group_weights=group_weights)
+        assert all(bool(part.isfinite().all()) for part in weights)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5])

@@ -135,7 +135,7 @@ def test_every_run_can_be_replayed_from_its_job(finished):
     assert job["seed"] == 1
     run = read_json(finished.result("runs/planted/ae/1/run.json"))
     assert job["params"] == run["params"]
-    assert run["params"]["optimizer"] == "alternating", "the record says how the model was trained"
+    assert run["params"]["optimizer"] == "encoder", "the record says how the model was trained"
 
 
 METHOD = '''

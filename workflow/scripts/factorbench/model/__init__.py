@@ -4,8 +4,9 @@
 >>> ae = InterpretableAutoencoder(lambda1=0.93, lambda3=0.57, seed=0).fit(adata)
 >>> scores, loadings = ae.transform(adata), ae.loadings()
 
-Modules: `params` (all parameters), `network` (eqs. 1 and 2), `objective` (eq. 3), `prox` (eqs. 4-6 and 8), `training`
-(eq. 7), `covariates` (X of eq. 2), `cells` (matrices and genes), `files` (saved models), `autoencoder` (the estimator).
+Modules: `params` (all parameters), `network` (eqs. 1 and 2), `objective` (eq. 3), `prox` (eqs. 4-6 and 8), `solver`
+(the exact solution of eq. 3) on the `covariance` of the genes, `training` (eq. 7), `covariates` (X of eq. 2), `cells`
+(matrices and genes), `files` (saved models), `autoencoder` (the estimator).
 """
 
 from typing import Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,11 +21,13 @@ from ..contracts.errors import UserError
 from ..contracts.factors import KINDS, distinct_names
 from . import files
 from .cells import DENSE_LIMIT, Cells, DenseCells, SparseCells, align_genes, chunks, dense_matrix, mean_expression
+from .covariance import gene_covariance
 from .covariates import encode_covariates, learn_covariates, width
-from .network import Network, start_at_mask
+from .network import Network
 from .objective import evaluate
 from .params import PARAMS, check_params, check_size
-from .prox import l1_weights
+from .prox import penalty_weights
+from .solver import Penalty, initial_loadings, solve
 from .training import Outcome, train
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class InterpretableAutoencoder:
     Parameters
     ----------
     seed
-        Determines all random choices (initial weights, batches, dropout).
+        Determines all random choices (initial weights, batches, dropout). The exact solution has none.
     device
         ``"cpu"`` or ``"cuda"``.
     **params
@@ -129,45 +132,71 @@ class InterpretableAutoencoder:
         self.mask = sets
         self.names = factor_names(names, self.params)
         self.coding = learn_covariates(adata.obs, self.params["covariates"])
-        cells = self._cells(adata)
+        budget = budget or Budget()
+        X = _expression(adata)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             self.build()
-            self.outcome = train(self.network, cells, self.weights, ~self._mask, self.params, budget or Budget(), watch)
+            if self.params["init"] == "exact":
+                self.outcome = self._solve(X, adata.obs, budget)
+            if self.params["encoder"] == "network":
+                cells = self._cells(X, self._covariates(adata, slice(None)))
+                self.outcome = train(self.network, cells, self.weights, ~self._mask, self.params, budget, watch)
         return self
 
-    def _cells(self, adata: AnnData) -> Cells:
+    def _solve(self, X: Any, obs: pd.DataFrame, budget: Budget) -> Outcome:
+        """Set ``means`` and give the network the exact solution of eq. 3 (W only, if it is not linear)."""
+        began, params = time.perf_counter(), self.params
+        covariance = gene_covariance(X, encode_covariates(obs, self.coding), params["center"])
+        self.means = covariance.means
+        start = initial_loadings(self.mask.T, params["n_sparse"] + params["n_dense"], covariance.genes)
+        if params["perturb"]:
+            start *= 1 + params["perturb"] * np.random.default_rng(self.seed).standard_normal(start.shape, np.float32)
+        penalty = Penalty(self.weights.genes.T.cpu().numpy(), self.weights.factors.cpu().numpy())
+        limits = {"tolerance": params["optimality"], "max_sweeps": params["max_sweeps"], "budget": budget}
+        before = time.perf_counter() - began
+        solution = solve(covariance.genes, start, penalty, params["lambda0"], **limits)
+        network, linear = self.network, params["encoder"] == "linear"
+        with torch.no_grad():
+            network.loadings.copy_(torch.from_numpy(solution.loadings.T))
+            if linear:
+                network.encoder[0].weight.copy_(torch.from_numpy(solution.encoder))
+                network.encoder[0].bias.zero_()
+            if self.coding and not params["covariate_hidden"]:
+                network.covariates.weight.copy_(torch.from_numpy(covariance.effects))
+        for row in solution.history:
+            row["seconds"] += before
+        return Outcome(
+            solution.status, solution.reason, len(solution.history) - 1, solution.converged, solution.history
+        )
+
+    def _cells(self, X: Any, covariates: Tensor | None) -> Cells:
         """Return the cells to train on, dense if that takes little memory, and set ``means``."""
-        X, covariates = adata.X, self._covariates(adata, slice(None))
         limit = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else DENSE_LIMIT
-        if isinstance(X, np.ndarray) or (sparse.issparse(X) and 4 * adata.n_obs * adata.n_vars <= limit):
+        if isinstance(X, np.ndarray) or (sparse.issparse(X) and 4 * np.prod(X.shape) <= limit):
             expression = dense_matrix(X)
             self.means = expression.mean(axis=0, dtype=np.float64).astype(np.float32)
             expression -= self.offset
             return DenseCells(torch.from_numpy(expression).to(self.device), covariates)
-        X = X.tocsr() if sparse.issparse(X) else X
-        if getattr(X, "format", "") != "csr":
-            raise UserError("X on disk is not a CSR matrix, so cells cannot be read in blocks; write it as CSR")
-        self.means = mean_expression(X)
+        if self.params["init"] != "exact":  # else they are known
+            self.means = mean_expression(X)
         return SparseCells(X, self.offset, covariates, self.device)
 
     def build(self) -> None:
         """Make the untrained network for this model's genes, gene sets, factors and covariates."""
         params = self.params
         self._mask = torch.from_numpy(self.mask).to(self.device)
-        self.weights = l1_weights(
-            self._mask, params["n_sparse"], params["n_dense"], params["lambda1"], params["lambda2"]
-        )
+        linear = params["encoder"] == "linear"
+        self.weights = penalty_weights(self._mask, params)
         self.network = Network(
             len(self.genes),
             len(self.names),
-            params["hidden"],
+            [] if linear else params["hidden"],
             params["dropout"],
             width(self.coding),
             params["covariate_hidden"],
+            subtract=linear,
         ).to(self.device)
-        if params["init"] == "mask":
-            start_at_mask(self.network.loadings, self._mask)
         self.network.eval()
 
     # ---------------------------------------------------------------------------------------------------- fitted model
@@ -186,7 +215,7 @@ class InterpretableAutoencoder:
 
     @property
     def history(self) -> pd.DataFrame:
-        """The learning curve, one row per epoch (`training.train`)."""
+        """The learning curve, one row per epoch or sweep (`training.train`, `solver.Solution`)."""
         return pd.DataFrame(self.outcome.history)
 
     def loadings(self) -> pd.DataFrame:
@@ -194,7 +223,7 @@ class InterpretableAutoencoder:
         return pd.DataFrame(self.network.loadings.detach().cpu().numpy().copy(), index=self.genes, columns=self.names)
 
     def transform(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:
-        """Return the scores f(Y) of any cells. Only the encoder is used.
+        """Return the scores f(Y) of any cells. Only the encoder is used (if it is linear, also the covariates).
 
         Parameters
         ----------
@@ -215,8 +244,8 @@ class InterpretableAutoencoder:
         """
         scores = np.empty((adata.n_obs, len(self.names)), np.float32)
         with torch.no_grad():
-            for rows, expression, _ in self._blocks(adata, min_share):
-                scores[rows] = self.network.encoder(expression).cpu().numpy()
+            for rows, expression, covariates in self._blocks(adata, min_share):
+                scores[rows] = self.network.scores(expression, covariates).cpu().numpy()
         return scores
 
     def reconstruct(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:
@@ -237,7 +266,7 @@ class InterpretableAutoencoder:
     def objective(self, adata: AnnData, *, min_share: float = 0.5) -> dict[str, float]:
         """Return the terms of eq. 3 (`objective.objective`) for any cells (see `transform`), in evaluation mode."""
         blocks = (block[1:] for block in self._blocks(adata, min_share))
-        return evaluate(self.network, blocks, self.weights, self.params)
+        return evaluate(self.network, blocks, self.weights, self.params["lambda0"])
 
     def _blocks(self, adata: AnnData, min_share: float) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         self.network.eval()
@@ -304,6 +333,14 @@ def gene_sets(adata: AnnData, mask: str | None, names: str) -> tuple[list[str], 
     if len(set_names) != sets.shape[1]:
         raise UserError(f"uns[{names!r}] has {len(set_names)} names, but varm[{mask!r}] has {sets.shape[1]} columns")
     return set_names, sets.astype(bool)
+
+
+def _expression(adata: AnnData) -> Any:
+    """Return ``X`` as an array or a CSR matrix, in memory or on disk."""
+    X = adata.X.tocsr() if sparse.issparse(adata.X) else adata.X
+    if not isinstance(X, np.ndarray) and getattr(X, "format", "") != "csr":
+        raise UserError("X on disk is not a CSR matrix, so cells cannot be read in blocks; write it as CSR")
+    return X
 
 
 def factor_names(sets: list[str], params: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from ..contracts.errors import UserError
 from ..contracts.files import atomic, read_json, write_json
 
 TENSORS, RECORD = "model.safetensors", "model.json"
-FORMAT = {"format": "factorbench interpretable autoencoder", "version": 2}
+FORMAT = {"format": "factorbench interpretable autoencoder", "version": 3}
 
 
 def write_model(folder: str | Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 
@@ -22,6 +21,8 @@ class Network(nn.Module):
         Share of hidden units dropped in training.
     covariate_hidden
         Widths of the layers of the encoder e; the decoder d mirrors them. Empty: d(e(X)) = X Phi'.
+    subtract
+        Whether the encoder gets Y - d(e(X)) instead of Y, as the exact solution requires.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Network(nn.Module):
         dropout: float = 0.2,
         n_covariates: int = 0,
         covariate_hidden: Sequence[int] = (),
+        subtract: bool = False,
     ):
         super().__init__()
         layers: list[nn.Module] = []
@@ -43,15 +45,22 @@ class Network(nn.Module):
         self.decoder = nn.Linear(n_factors, n_genes, bias=False)
         nn.init.normal_(self.decoder.weight, std=n_factors**-0.5)
         self.covariates = covariate_network(n_covariates, n_genes, covariate_hidden) if n_covariates else None
+        self.subtract = subtract
 
     @property
     def loadings(self) -> nn.Parameter:
         """W of eq. 1, shape (n_genes, n_factors)."""
         return self.decoder.weight
 
+    def scores(self, expression: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return the scores f(Y), shape (n_cells, n_factors)."""
+        if self.subtract and self.covariates is not None:
+            expression = expression - self.covariates(covariates)
+        return self.encoder(expression)
+
     def forward(self, expression: Tensor, covariates: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the scores f(Y), shape (n_cells, n_factors), and f(Y) W' + d(e(X)), shape (n_cells, n_genes)."""
-        scores = self.encoder(expression)
+        """Return the `scores` f(Y), and f(Y) W' + d(e(X)), shape (n_cells, n_genes)."""
+        scores = self.scores(expression, covariates)
         fitted = self.decoder(scores)
         if self.covariates is not None:
             fitted = fitted + self.covariates(covariates)
@@ -70,9 +79,3 @@ def _elu_layers(widths: Sequence[int]) -> nn.Sequential:
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ELU()]
     return nn.Sequential(*layers[:-1])
-
-
-@torch.no_grad()
-def start_at_mask(loadings: Tensor, mask: Tensor) -> None:
-    """Set the first n_sets columns to n_factors^-1/2 inside ``mask``, shape (n_genes, n_sets), and to 0 outside."""
-    loadings[:, : mask.shape[1]] = mask * loadings.shape[1] ** -0.5

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from .prox import group_penalty, l1_penalty
+from .prox import Weights, group_penalty, l1_penalty
 
 if TYPE_CHECKING:
     from .network import Network
@@ -24,18 +24,18 @@ def smooth_terms(expression: Tensor, fitted: Tensor, scores: Tensor, lambda0: fl
     return torch.stack([mse_loss(fitted, expression, reduction="sum"), lambda0 * scores.square().sum()]) / len(scores)
 
 
-def gram_terms(target: Tensor, scores: Tensor, loadings: Tensor, lambda0: float) -> Tensor:
+def gram_terms(target: Tensor, scores: Tensor, loadings: Tensor, gram: Tensor, lambda0: float) -> Tensor:
     """Return `smooth_terms` for fitted = scores @ loadings.T, without computing that product.
 
     |Y - Z W'|^2 = |Y|^2 - 2 <Y W, Z> + <Z W'W, Z> needs one matrix product over all cells and genes instead of two,
-    and no further one for the gradient with respect to Z. ``target`` is Y minus what covariates explain.
+    and no further one for the gradient with respect to Z. ``target`` is Y minus what covariates explain, ``gram`` W'W.
     """
-    squared = target.square().sum() + (scores * (scores @ (loadings.T @ loadings) - 2 * (target @ loadings))).sum()
+    squared = target.square().sum() + (scores * (scores @ gram - 2 * (target @ loadings))).sum()
     return torch.stack([squared, lambda0 * scores.square().sum()]) / len(scores)
 
 
-def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float) -> dict[str, float]:
-    """Return the terms of eq. 3, multiplied by their lambdas, from `smooth_terms`, W and its `prox.l1_weights`.
+def objective(smooth: Tensor, loadings: Tensor, weights: Weights) -> dict[str, float]:
+    """Return the terms of eq. 3, multiplied by their lambdas, from `smooth_terms`, W and the weights of R(W).
 
     Returns
     -------
@@ -48,7 +48,7 @@ def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float)
             "reconstruction": smooth[0].item(),
             "scores": smooth[1].item(),
             "genes": l1_penalty(loadings, weights).item(),
-            "factors": lambda3 * group_penalty(loadings).item(),
+            "factors": group_penalty(loadings, weights).item(),
         }
     return terms | {"objective": sum(terms.values())}
 
@@ -57,8 +57,8 @@ def objective(smooth: Tensor, loadings: Tensor, weights: Tensor, lambda3: float)
 def evaluate(
     network: Network,
     blocks: Iterable[tuple[Tensor, Tensor | None]],
-    weights: Tensor,
-    params: dict[str, Any],
+    weights: Weights,
+    lambda0: float,
 ) -> dict[str, float]:
     """Return the terms of eq. 3 (`objective`) over all cells, in evaluation mode.
 
@@ -69,6 +69,6 @@ def evaluate(
     for expression, covariates in blocks:
         scores, fitted = network(expression, covariates)
         # In double precision, so that the mean over many cells does not depend on the size of the blocks.
-        sums = sums + len(scores) * smooth_terms(expression, fitted, scores, params["lambda0"]).double()
+        sums = sums + len(scores) * smooth_terms(expression, fitted, scores, lambda0).double()
         n_cells += len(scores)
-    return objective(sums / n_cells, network.loadings, weights, params["lambda3"])
+    return objective(sums / n_cells, network.loadings, weights)

@@ -1,7 +1,8 @@
 """All parameters of the autoencoder: default, meaning, range.
 
-The parameters of the model (lambdas, layers) default to the authors' values for the Kang data. The parameters of its
-training default to a recipe: ``fast``, ours, or ``authors``, which trains as the authors did.
+The parameters of the model (lambdas, layers) default to the authors' values for the Kang data. With the encoder
+``network``, the parameters of its training default to a recipe: ``fast``, ours, or ``authors``, which trains as the
+authors did. The encoder ``linear`` is not trained: it is the exact solution (`solver`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from ..registry import Param, Spec, resolve
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {
         "dropout": 0.0,
-        "init": "mask",
-        "optimizer": "alternating",
+        "init": "exact",
+        "optimizer": "encoder",
         "learning_rate": 1e-2,
         "batch_size": 256,
-        "epochs": 20,
-        "min_updates": 1080,  # 20 epochs of the Kang data
+        "epochs": 10,
+        "min_updates": 540,  # 10 epochs of the Kang data
     },
     "authors": {
         "dropout": 0.2,
@@ -44,9 +45,15 @@ def _trained(doc: str, *types: type, **limits: Any) -> Param:
 
 
 PARAMS: dict[str, Param] = {
+    "encoder": Param(
+        "network",
+        "what gives the scores. network: a non-linear encoder, which is trained; linear: the best scores for W, and "
+        "the W for which eq. 3 is then lowest (the exact solution)",
+        choices=("network", "linear"),
+    ),
     "recipe": Param(
         "fast",
-        "how the model is trained: fast, with alternating steps on a schedule, or authors, as the authors did",
+        "how a network is trained: fast, the encoder alone for the exact W, or authors, as the authors did",
         choices=tuple(RECIPES),
     ),
     "n_sparse": Param(0, "number of sparse unannotated factors", minimum=0, maximum=MOST_FACTORS),
@@ -55,24 +62,27 @@ PARAMS: dict[str, Param] = {
     "lambda1": Param(0.93, "weight of the L1 norm of annotated loadings outside their gene set, eq. 5", minimum=0),
     "lambda2": Param(0.43, "weight of the L1 norm of the loadings of sparse factors, eq. 5", minimum=0),
     "lambda3": Param(0.57, "weight of the group lasso on the loadings of every factor, eqs. 4 and 6", minimum=0),
-    "hidden": Param(
-        [400, 400], "widths of the hidden layers of the encoder; empty: a linear encoder", types=(list, tuple)
+    "group_weights": Param(
+        "equal",
+        "weights of the factors in the group lasso. equal: lambda3 for all; size: for annotated factors lambda3 times "
+        "the square root of the size of the set, relative to its mean over sets",
+        choices=("equal", "size"),
     ),
+    "hidden": Param([400, 400], "widths of the hidden layers of a network; empty: a linear one", types=(list, tuple)),
     "dropout": _trained("share of hidden units dropped in training", float, minimum=0, maximum=0.99),
     "init": _trained(
-        "initial loadings. normal: N(0, 1/n_factors). mask: for annotated factors n_factors^-1/2 inside the gene set "
-        "and 0 outside, for others as normal",
+        "initial loadings. normal: N(0, 1/n_factors). exact: the W of the exact solution",
         str,
-        choices=("normal", "mask", None),
+        choices=("normal", "exact", None),
     ),
     "optimizer": _trained(
-        "alternating: Adam with one cycle of learning rates for the encoder, a proximal gradient step for W; "
+        "encoder: Adam with one cycle of learning rates for the encoder alone, W stays as it starts; "
         "adam: Adam for both, as the authors; sgd: the plain update of eq. 7",
         str,
-        choices=("alternating", "adam", "sgd", None),
+        choices=("encoder", "adam", "sgd", None),
     ),
     "learning_rate": _trained(
-        "step size eta. alternating: the highest of the cycle; adam and sgd: also that of the prox (threshold "
+        "step size eta. encoder: the highest of the cycle; adam and sgd: also that of the prox (threshold "
         "eta * lambda)",
         float,
         minimum=1e-12,
@@ -92,6 +102,21 @@ PARAMS: dict[str, Param] = {
         minimum=0,
     ),
     "tolerance": Param(1e-3, "relative decrease of the objective that counts as better", minimum=0, maximum=1),
+    "optimality": Param(
+        1e-3,
+        "exact solution: largest violation of the optimality conditions at which it has converged, as a share of the "
+        "largest gradient of the squared error",
+        minimum=1e-12,
+        maximum=1,
+    ),
+    "max_sweeps": Param(1000, "exact solution: largest number of sweeps over the factors", minimum=1, maximum=LONGEST),
+    "perturb": Param(
+        0.0,
+        "exact solution: standard deviation of random relative changes of the initial loadings; 0: none, and the seed "
+        "changes nothing",
+        minimum=0,
+        maximum=1,
+    ),
     "covariates": Param([], "columns of obs explained additively, eq. 2: categories or numbers", types=(list, tuple)),
     "covariate_hidden": Param(
         [],
@@ -101,16 +126,35 @@ PARAMS: dict[str, Param] = {
 }
 
 
+OF_NETWORKS = ("recipe", "hidden", *RECIPES["fast"], "patience", "tolerance", "covariate_hidden")
+OF_EXACT = ("optimality", "max_sweeps", "perturb")
+"""Parameters that only a network, or only the exact solution, uses."""
+
+
 def check_params(given: dict[str, Any], where: str = "InterpretableAutoencoder") -> dict[str, Any]:
     """Return all parameters: the ``given`` ones checked, the others at their defaults or at the recipe's values.
 
     Raises
     ------
     UserError
-        If a parameter is unknown, of the wrong type or out of its range.
+        If a parameter is unknown, of the wrong type, out of its range, or not used by this encoder.
     """
     params = resolve(Spec(name="the autoencoder", title="", params=PARAMS), given, where)
     params |= {key: value for key, value in RECIPES[params["recipe"]].items() if params[key] is None}
+    # Copies, so that models do not share lists with each other or with PARAMS.
+    params |= {key: list(params[key]) for key in ("hidden", "covariates", "covariate_hidden")}
+    exact = params["init"] == "exact"
+    unused = {"encoder: network": OF_NETWORKS} if params["encoder"] == "linear" else {}
+    unused |= {} if exact else {"the exact solution (init: exact)": OF_EXACT}
+    for user, keys in unused.items():
+        for key in keys:
+            if params[key] != (default := RECIPES["fast"].get(key, PARAMS[key].default)):
+                raise UserError(f"{where}.{key}: only {user} uses it; leave it out (or at {default!r})")
+    if exact and params["lambda0"] == 0:
+        raise UserError(
+            f"{where}.lambda0: 0 has no exact solution, since scores of any size cost nothing; give a larger value, or "
+            f"recipe: authors"
+        )
     for key, value in params.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where}.{key}: {value!r} should be finite")
@@ -121,8 +165,7 @@ def check_params(given: dict[str, Any], where: str = "InterpretableAutoencoder")
             )
     if not all(isinstance(name, str) for name in params["covariates"]):
         raise UserError(f"{where}.covariates: {params['covariates']!r} should be a list of names of columns of obs")
-    # Copies, so that models do not share lists with each other or with PARAMS.
-    return params | {key: list(params[key]) for key in ("hidden", "covariates", "covariate_hidden")}
+    return params
 
 
 def check_size(n_cells: int, n_genes: int, n_sets: int, params: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Training by the proximal stochastic gradient of eq. 7: joint steps, as the authors', or alternating steps."""
+"""Training: the proximal stochastic gradient of eq. 7 for all weights, as the authors', or the encoder alone."""
 
 from __future__ import annotations
 
@@ -17,24 +17,19 @@ from ..progress import bar
 from .cells import Cells, batch_sizes
 from .network import Network
 from .objective import evaluate, gram_terms, objective, smooth_terms
-from .prox import proximal_operator
-
-HOLD = 0.15
-"""`Alternating`: share of the updates during which W keeps its initial values."""
+from .prox import Weights, proximal_operator
 
 RISE = 0.4
-"""`Alternating`: share of the updates during which the learning rate rises. Afterwards it falls to zero."""
-
-RAMP = 0.8
-"""`Alternating`: share of the updates after which lambda3 has its full value. It grows from 0 once W moves."""
+"""`EncoderAlone`: share of the updates during which the learning rate rises. Afterwards it falls to zero."""
 
 
 @dataclass
 class Outcome:
-    """How training ended: ``status`` and ``reason`` as in `contracts.factors.Factors`, and the completed ``epochs``.
+    """How a fit ended: ``status`` and ``reason`` as in `contracts.factors.Factors`, and the completed ``epochs``.
 
     ``converged`` says whether early stopping was reached (``None``: training was without it). ``history`` has one dict
-    per epoch (`train`).
+    per epoch (`train`). For the exact solution, epochs are sweeps, and ``converged`` and ``history`` as in
+    `solver.Solution`.
     """
 
     status: str = "ok"
@@ -50,18 +45,13 @@ def n_epochs(n_cells: int, params: dict[str, Any]) -> int:
     return max(params["epochs"], math.ceil(params["min_updates"] / updates))
 
 
-def n_held(n_updates: int) -> int:
-    """Return how many of the first updates leave W at its initial values (`HOLD`); 0 for very few updates."""
-    return int(HOLD * n_updates)
-
-
 class Together:
     """Eq. 7 as the authors use it: a gradient step on F for all parameters (Adam or SGD), then the prox of R for W.
 
     ``n_updates`` is the number of steps of a full training. The other parameters are those of `train`.
     """
 
-    def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
+    def __init__(self, network: Network, weights: Weights, params: dict[str, Any], n_updates: int):
         optimizers = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
         self.network, self.weights, self.params = network, weights, params
         self.optimizer = optimizers[params["optimizer"]](network.parameters(), lr=params["learning_rate"], fused=True)
@@ -75,31 +65,20 @@ class Together:
         self.optimizer.step()
         with torch.no_grad():
             W, eta = self.network.loadings, self.params["learning_rate"]
-            W.copy_(proximal_operator(W, self.weights, self.params["lambda3"], eta))
+            W.copy_(proximal_operator(W, self.weights, eta))
         return terms.detach()
 
 
-class Alternating:
-    """A proximal gradient step for W given the scores, and an Adam step for the encoder given W.
+class EncoderAlone:
+    """Adam with one cycle of learning rates for the encoder; W stays as it is.
 
-    Given the scores Z of a batch, eq. 3 is convex in W with curvature Z'Z, so W needs no learning rate: each factor
-    takes the longest step that its row of abs(Z'Z) allows without raising eq. 3 on the batch. Adam for W has a fault:
-    its steps have a different length for every entry, but the prox that follows subtracts the same eta * lambda from
-    all of them. Such training does not end at a minimum of eq. 3.
-
-    Three things change during training:
-
-    - The learning rate of the encoder makes one cycle (`RISE`).
-    - W keeps its initial values for some time (`HOLD`), until the scores are those of the gene sets. If W moved with
-      the first, random scores, chance would decide which of several nested gene sets takes a programme, and every
-      seed would give another one.
-    - lambda3 grows from 0 to its full value (`RAMP`). Otherwise the group lasso would switch off factors for good
-      while their scores mean nothing yet.
+    W comes from the exact solution, which assumes the best scores. The encoder only has to come close to these.
     """
 
-    def __init__(self, network: Network, weights: Tensor, params: dict[str, Any], n_updates: int):
-        self.network, self.weights, self.params = network, weights, params
-        self.n_updates, self.done, self.held = n_updates, 0, n_held(n_updates)
+    def __init__(self, network: Network, weights: Weights, params: dict[str, Any], n_updates: int):
+        self.network, self.params = network, params
+        W = network.loadings.detach()
+        self.loadings, self.gram = W, W.T @ W
         others = [p for p in network.parameters() if p is not network.loadings]
         self.optimizer = torch.optim.Adam(others, lr=params["learning_rate"], fused=True)
         up = max(1, round(RISE * n_updates))
@@ -109,40 +88,24 @@ class Alternating:
 
     def step(self, expression: Tensor, covariates: Tensor | None) -> Tensor:
         """Do one update on one mini-batch (`Together.step`)."""
-        W = self.network.loadings.detach()
         scores = self.network.encoder(expression)
         target = expression if covariates is None else expression - self.network.covariates(covariates)
-        terms = gram_terms(target, scores, W, self.params["lambda0"])
+        terms = gram_terms(target, scores, self.loadings, self.gram, self.params["lambda0"])
         self.optimizer.zero_grad()
         terms.sum().backward()
-        if self.done >= self.held:
-            strength = min(1, (self.done - self.held) / (RAMP * self.n_updates - self.held))
-            W.copy_(self.descend(W, scores.detach(), target.detach(), strength * self.params["lambda3"]))
         self.optimizer.step()
         self.schedule.step()
-        self.done += 1
         return terms.detach()
 
-    def descend(self, loadings: Tensor, scores: Tensor, target: Tensor, lambda3: float) -> Tensor:
-        """Return W after one proximal gradient step on eq. 3 with these scores. The step never raises eq. 3.
 
-        The step of a factor is 1 / (2 s), where s is the sum of the absolute values in its row of Z'Z / n: the diagonal
-        matrix of these sums is an upper bound of Z'Z / n.
-        """
-        gram = scores.T @ scores / len(scores)
-        gradient = 2 * (loadings @ gram - target.T @ scores / len(scores))
-        step = 0.5 / gram.abs().sum(dim=0).clamp(min=torch.finfo(gram.dtype).tiny)
-        return proximal_operator(loadings - step * gradient, self.weights, lambda3, step)
-
-
-UPDATES = {"adam": Together, "sgd": Together, "alternating": Alternating}
-"""Value of the parameter ``optimizer`` -> how the encoder and W are updated."""
+UPDATES = {"adam": Together, "sgd": Together, "encoder": EncoderAlone}
+"""Value of the parameter ``optimizer`` -> what an update changes, and how."""
 
 
 def train(
     network: Network,
     cells: Cells,
-    weights: Tensor,
+    weights: Weights,
     outside: Tensor,
     params: dict[str, Any],
     budget: Budget,
@@ -155,7 +118,7 @@ def train(
     cells
         Centred expression and covariates, on the device of the network.
     weights
-        `prox.l1_weights`, shape (n_genes, n_factors).
+        `prox.penalty_weights`.
     outside
         True for annotated loadings outside their gene set, bool, shape (n_genes, n_sets).
     params
@@ -185,7 +148,7 @@ def train(
             if watch is not None:
                 watch()
             row = {"epoch": epoch, "seconds": time.perf_counter() - began}
-            terms = objective(smooth, network.loadings, weights, params["lambda3"]) | _sparsity(network, outside)
+            terms = objective(smooth, network.loadings, weights) | _sparsity(network, outside)
             row |= terms
             outcome.history.append(row)
             if not _finite(row, network):
@@ -194,7 +157,7 @@ def train(
                 break
             outcome.epochs += complete
             if patience:
-                row["evaluated"] = evaluate(network, cells.blocks(), weights, params)["objective"]
+                row["evaluated"] = evaluate(network, cells.blocks(), weights, params["lambda0"])["objective"]
                 stale = 0 if row["evaluated"] < best * (1 - params["tolerance"]) else stale + 1
             if not patience or row["evaluated"] < best:
                 kept, best = _snapshot(network), row.get("evaluated", best)
@@ -217,7 +180,7 @@ def train(
 
 
 def _epoch(
-    network: Network, updates: Together | Alternating, cells: Cells, batch_size: int, budget: Budget
+    network: Network, updates: Together | EncoderAlone, cells: Cells, batch_size: int, budget: Budget
 ) -> tuple[Tensor, bool]:
     """Pass over all cells; return the two terms of F, means over the cells used, and whether all cells were used."""
     network.train()
