@@ -318,6 +318,20 @@ def test_reconstruction_equals_the_dense_formulas(data, factors, monkeypatch):
     assert dict(zip(table["metric"], table["value"], strict=True)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_held_out_cells_have_rows_of_their_own(data, factors):
+    held_out = data.copy()
+    new = np.arange(data.n_obs) % 3 == 0
+    held_out.obs["held_out"] = new
+    table = reconstruction.score(held_out, factors, {}).set_index(["metric", "split"])["value"]
+    whole = reconstruction.score(data, factors, {}).set_index("metric")["value"]
+    for split, cells in (("", ~new), ("held_out", new)):
+        alone = reconstruction.score(data[cells].copy(), factors[cells].copy(), {}).set_index("metric")["value"]
+        for name in ("explained_variance", "residual", "scores_norm"):
+            assert table[name, split] == pytest.approx(alone[name])
+    assert table["group_norm", ""] == whole["group_norm"]
+    assert len(table) == len(whole) + 3
+
+
 def test_a_perfect_reconstruction_explains_all_variance_also_with_covariates(data, tmp_path):
     x = data.X.toarray().astype(float)
     offset = x.mean(axis=0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..contracts.prepared import seen_cells
 from ..registry import MetricSpec
 from ._rows import check_same, rows
 
@@ -24,12 +25,13 @@ SPEC = MetricSpec(
         "l1_outside": (0, np.inf, "down"),
         "l1_sparse": (0, np.inf, "down"),
     },
+    held_out=True,
 )
 CHUNK = 1024
 """Cells that are made dense at a time."""
 
 
-def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFrame:
+def score(data: AnnData, factors: AnnData, params: dict[str, Any], seen: AnnData | None = None) -> pd.DataFrame:
     """Measure how well the factors reconstruct X, and the terms of the objective before they are weighted.
 
     Returns
@@ -40,30 +42,39 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
         eqs. 3-6: ``residual`` (only if the method reconstructs X) and ``scores_norm``, means over cells of squared L2
         norms; ``group_norm``, the sum over factors of the L2 norms of their loadings; ``l1_outside``, the L1 norm of
         the loadings outside the gene sets in annotated factors; ``l1_sparse``, the L1 norm of the loadings of sparse
-        factors. ``n``: cells (genes for the last three).
+        factors. ``n``: cells (genes for the last three). The first three are measured in the cells of the fit and, if
+        cells are held out and covariates explain nothing, again in these (split ``held_out``).
     """
     check_same(data, factors)
-    scores, loadings = np.asarray(factors.obsm["scores"], float), np.asarray(factors.varm["loadings"], float)
+    loadings = np.abs(np.asarray(factors.varm["loadings"], float))
     kind = factors.uns["factors"]["kind"].to_numpy(str)
+    fitted = seen_cells(data)
     if not len(kind):
-        return rows("explained_variance", np.nan, n=data.n_obs)
-    size = np.abs(loadings)
+        return rows("explained_variance", np.nan, n=int(fitted.sum()))
     annotated = kind == "annotated"
-    outside = size[:, annotated][~factors.varm["mask"][:, annotated]]
-    parts = [rows("explained_variance", np.nan, n=data.n_obs)]
-    if "offset" in factors.varm:
-        residual = squared_residual(data, factors)
-        parts = [
-            rows("explained_variance", 1 - residual / _total(data.X), n=data.n_obs),
-            rows("residual", residual / data.n_obs, n=data.n_obs),
-        ]
+    outside = loadings[:, annotated][~factors.varm["mask"][:, annotated]]
+    parts = _of_cells(data, factors, fitted, "")
+    if not fitted.all() and "covariates" not in factors.layers:
+        parts += _of_cells(data, factors, ~fitted, "held_out")
     parts += [
-        rows("scores_norm", (scores**2).sum() / data.n_obs, n=data.n_obs),
         rows("group_norm", np.linalg.norm(loadings, axis=0).sum(), n=data.n_vars),
         rows("l1_outside", outside.sum(), n=data.n_vars),
-        rows("l1_sparse", size[:, kind == "sparse"].sum(), n=data.n_vars),
+        rows("l1_sparse", loadings[:, kind == "sparse"].sum(), n=data.n_vars),
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def _of_cells(data: AnnData, factors: AnnData, cells: np.ndarray, split: str) -> list[pd.DataFrame]:
+    """Return the rows of the measures that are about cells, in some of the ``cells`` (bool, shape (n_cells,))."""
+    if not cells.all():
+        data, factors = data[cells], factors[cells]
+    at = {"split": split, "n": data.n_obs}
+    norm = rows("scores_norm", (np.asarray(factors.obsm["scores"], float) ** 2).sum() / data.n_obs, **at)
+    if "offset" not in factors.varm:
+        return [rows("explained_variance", np.nan, **at), norm]
+    residual = squared_residual(data, factors)
+    explained = rows("explained_variance", 1 - residual / _total(data.X), **at)
+    return [explained, rows("residual", residual / data.n_obs, **at), norm]
 
 
 def squared_residual(data: AnnData, factors: AnnData) -> float:
