@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
+from factorbench import registry
 from factorbench.contracts.factors import no_factors
 from factorbench.contracts.files import read_table, write_table
 from factorbench.contracts.prepared import prepared_record, read_record, write_prepared
@@ -416,3 +417,65 @@ def test_a_study_of_growth_shows_measured_and_extrapolated_times_apart(world, tm
     laws = found.sections["time"]
     assert "Slow model one iteration 6 6 1.04 0.97 to 1.11 1.90 1.80 to 2.00 0.25 s" in laws
     assert "Slow model the fit 2 2 – – – – 2 numbers of cells" in laws
+
+
+# ------------------------------------------------------------------------------------------------- kinds of encoders
+
+
+def of_encoders():
+    """Scores of a network (two seeds) and an exact solution (one) with other terms of eq. 3."""
+    terms = {"residual": 10.0, "scores_norm": 2.0, "l1_outside": 3.0, "l1_sparse": 0.0, "group_norm": 4.0}
+    return measured(
+        *(("ae", s, name, "", "", "", value + s, np.nan, 9) for s in range(2) for name, value in terms.items()),
+        *(("exact", 0, name, "", "", "", value / 2, np.nan, 9) for name, value in terms.items()),
+        ("exact", 0, "residual", "", "", "held_out", 6.5, np.nan, 3),
+        *(("ae", s, "accuracy", "A", ASKED, "train", 0.9 - s / 10, np.nan, 9) for s in range(2)),
+        *(("ae", s, "accuracy", "B", ASKED, "train", 0.95, np.nan, 9) for s in range(2)),
+        ("exact", 0, "accuracy", "A", ASKED, "train", 0.7, np.nan, 9),
+        ("exact", 0, "accuracy", "A", ASKED, "cv", 0.7, np.nan, 9),
+        ("exact", 0, "auroc", "A", ASKED, "", 0.7, np.nan, 9),
+        *(
+            ("ae", np.nan, "score_agreement", f, "", "", value, np.nan, 1)
+            for f, value in (("A", 0.2), ("B", 0.6), ("C", 1))
+        ),
+    )
+
+
+def config_of_encoders(**linear):
+    config = toy.config()
+    for name, params in {"ae": {"lambda2": 0.5}, "exact": {"lambda2": 0.5, "encoder": "linear", **linear}}.items():
+        params = registry.method_params("interpretable_ae", params, name)
+        config["methods"][name] = {"use": "interpretable_ae", "title": name, "params": params}
+    return config
+
+
+def test_kinds_of_encoders_are_compared_by_eq_3():
+    runtime = pd.DataFrame({"dataset": "toy", "method": ["ae", "exact"], "seconds": [9.0, 0.5]})
+    dataset = {"contrast": {"label": "condition", "positive": "stimulated"}}
+    means = over_seeds(of_encoders())
+    network, exact = facts.encoders(means, runtime, config_of_encoders(), {"toy": dataset}, ["GONE", "A", "B"])["toy"]
+    assert (network["encoder"], exact["encoder"]) == ("network", "linear")
+    assert network["objective"] == pytest.approx(10.5 + 0.1 * 2.5 + 0.93 * 3.5 + 0.5 * 0.5 + 0.57 * 4.5)
+    assert exact["objective"] == pytest.approx(5 + 0.1 + 0.93 * 1.5 + 0.57 * 2)
+    expected = {"term": "A", "accuracy": 0.85, "lowest": 0.8, "highest": 0.9, "best": "B", "best_accuracy": 0.95}
+    expected |= {"agreement": 0.6, "seconds": 9.0, "seeds": 2, "residual": 10.5, "new_residual": None}
+    assert {key: network[key] for key in expected} == pytest.approx(expected)
+    assert (exact["new_residual"], exact["agreement"], exact["best"]) == (6.5, None, "A")
+    without = facts.encoders(means, runtime, config_of_encoders(), {"toy": {"contrast": None}}, ["A"])["toy"]
+    assert without[0]["term"] is None
+
+
+def test_models_with_another_objective_are_not_compared():
+    runtime, data = pd.DataFrame({"dataset": [], "method": [], "seconds": []}), {"toy": {"contrast": None}}
+    for linear in ({"lambda3": 0.1}, {"n_dense": 2}, {"group_weights": "size"}):
+        assert facts.encoders(over_seeds(of_encoders()), runtime, config_of_encoders(**linear), data, []) == {}
+
+
+def test_the_section_on_encoders_shows_each_model(world, tmp_path):
+    folder, runs, scores = world
+    assert "encoder" not in Page(render(world, tmp_path)[0]).sections
+    runs = [*runs, toy.run(method="exact", use="interpretable_ae", seed=0, seconds=0.5, n_factors=3)]
+    html = render((folder, runs, [*scores, of_encoders()]), tmp_path, config_of_encoders())[0]
+    text = Page(html).sections["encoder"]
+    assert "no encoder, however non-linear, can have a lower objective" in text
+    assert "exact linear 7.6 5.0 6.5 70.0 % – A 70.0 % – 1 0.5 s" in text

@@ -190,6 +190,82 @@ def new_cells(
     return result
 
 
+SAME_MODEL = (
+    "n_sparse",
+    "n_dense",
+    "lambda0",
+    "lambda1",
+    "lambda2",
+    "lambda3",
+    "group_weights",
+    "center",
+    "covariates",
+)
+"""Parameters of the autoencoder that decide what eq. 3 is. Its values are comparable if these are equal."""
+
+
+def encoders(
+    means: pd.DataFrame, runtime: pd.DataFrame, config: dict[str, Any], datasets: dict[str, Any], terms: list[str]
+) -> dict[str, Rows]:
+    """Return for each dataset what autoencoders reach whose encoder is a network, or linear (the exact solution).
+
+    They are those with the objective of the first linear one in the config (`SAME_MODEL`). Datasets without both kinds
+    are left out.
+
+    Returns
+    -------
+    dict of list of dict
+        Per method ``encoder``; means over seeds of ``objective`` (eq. 3; ``None`` with group weights by size),
+        ``residual`` and ``new_residual`` (that of held-out cells); ``term``, the first of ``terms`` that was tested on
+        the contrast, with its ``accuracy``, ``lowest`` and ``highest``; ``best``, the one of ``terms`` with the highest
+        accuracy, and ``best_accuracy``; ``agreement`` of scores between seeds, the median over factors; ``seconds``;
+        ``seeds``.
+    """
+    methods = {m: e for m, e in config["methods"].items() if m not in controls(config)}
+    params = {m: e["params"] for m, e in methods.items() if "encoder" in e["params"]}
+    linear = next((m for m in params if params[m]["encoder"] == "linear"), None)
+    same = [m for m in params if all(params[m][key] == params[linear][key] for key in SAME_MODEL)] if linear else []
+    result = {}
+    for name, facts in datasets.items():
+        rows = []
+        for method in same:
+            of_method = means[(means["dataset"] == name) & (means["method"] == method)]
+            if (of_method["metric"] == "residual").any():
+                seconds = runtime[(runtime["dataset"] == name) & (runtime["method"] == method)]["seconds"]
+                label = contrast_label(facts["contrast"]) if facts["contrast"] else ""
+                row = _encoder(of_method, params[method], label, terms)
+                rows.append({"method": method, "seconds": seconds.min() if len(seconds) else None, **row})
+        if {row["encoder"] for row in rows} == {"network", "linear"}:
+            result[name] = rows
+    return result
+
+
+def _encoder(means: pd.DataFrame, params: dict[str, Any], label: str, terms: list[str]) -> dict[str, Any]:
+    """Return the row of one method, without its name and its seconds (`encoders`)."""
+    about_run = (means["factor"] == "") & (means["label"] == "")
+    whole = means[about_run].set_index(["metric", "split"])["mean"].sort_index()
+    weighted = {"scores_norm": "lambda0", "l1_outside": "lambda1", "l1_sparse": "lambda2", "group_norm": "lambda3"}
+    objective = whole["residual", ""] + sum(params[weight] * whole[term, ""] for term, weight in weighted.items())
+    tested = means[(means["metric"] == "accuracy") & (means["split"] == "train") & (means["label"] == label)]
+    tested = tested.set_index("factor").reindex([term for term in terms if (tested["factor"] == term).any()])
+    first = tested.iloc[0] if len(tested) else None
+    agreement = means.loc[means["metric"] == "score_agreement", "mean"].dropna()
+    return {
+        "encoder": params["encoder"],
+        "objective": objective if params["group_weights"] == "equal" else None,
+        "residual": whole["residual", ""],
+        "new_residual": whole.get(("residual", "held_out")),
+        "term": None if first is None else first.name,
+        "accuracy": None if first is None else first["mean"],
+        "lowest": None if first is None else first["lowest"],
+        "highest": None if first is None else first["highest"],
+        "best": None if first is None else tested["mean"].idxmax(),
+        "best_accuracy": None if first is None else tested["mean"].max(),
+        "agreement": float(agreement.median()) if len(agreement) else None,
+        "seeds": int(means.loc[means["metric"] == "residual", "seeds"].max()),
+    }
+
+
 def _mean(rows: pd.DataFrame, metric: str, column: str = "mean") -> float | None:
     values = rows.loc[rows["metric"] == metric, column].dropna()
     return float(values.mean()) if len(values) else None

@@ -94,6 +94,7 @@ def context(
         "comparisons": facts.comparisons(results["comparisons"], terms, datasets),
         "certainty": facts.certainty(means, scores, datasets, methods),
         "new_cells": facts.new_cells(means, datasets, terms, methods),
+        "encoders": facts.encoders(means, results["runtime"], config, datasets, terms),
         "machines": machines(runs),
         "versions": versions(runs),
     }
