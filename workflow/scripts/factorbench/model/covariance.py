@@ -12,7 +12,7 @@ from ..contracts.files import row_blocks
 from ..progress import bar
 from .cells import dense_matrix
 
-SPARSE_BELOW = 0.01
+SPARSE_BELOW = 0.02
 """Share of values other than zero below which a product of sparse blocks is faster than one of dense blocks."""
 
 
