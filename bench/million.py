@@ -1,8 +1,8 @@
-"""Measure time and memory from simulated cells on disk to a trained autoencoder, with a million cells and more.
+"""Measure time and memory from simulated cells on disk to a fitted autoencoder, with a million cells and more.
 
 ``make million`` runs ``python -m bench.million FOLDER --cells 15625 ... 1000000``. Cells are drawn, written and
-prepared in blocks. The autoencoder is then trained on them from disk and, for comparison, in memory as one dense
-matrix. Every step runs in a process of its own.
+prepared in blocks. Eq. 3 is then solved exactly for them. The default recipe, a network, is trained on them from disk
+and, for comparison, in memory as one dense matrix. Every step runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,10 @@ from factorbench.config import schema
 from factorbench.contracts.files import on_disk, row_blocks, write_raw
 from factorbench.contracts.prepared import write_prepared
 from factorbench.runs.machine import peak_memory_mb
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from factorbench.model import InterpretableAutoencoder
 
 NAME = "million"
 OPTIONS = {"n_genes": 1_500, "n_sets": 100, "set_size": 35, "n_types": 8, "n_active": 40, "depth": 330.0}
@@ -36,6 +40,8 @@ ENTRY = {
     "missing": [],
 }
 """Entry of the dataset, where it differs from the config's defaults."""
+EXACT = "exact solution"
+"""Name of its step."""
 
 
 class Step(NamedTuple):
@@ -89,25 +95,45 @@ def make_data(n_cells: int, folder: Path) -> dict[str, Step]:
     return {"simulate": simulated, "prepare": measure(prepare, n_cells, raw, folder / "prepared.h5ad")}
 
 
+def exact(prepared: Path, threads: int) -> dict[str, float]:
+    """Solve eq. 3 exactly from disk; return what `fit` does, and the seconds of the covariance and of the sweeps.
+
+    The seconds of the covariance include the start of the first sweep.
+    """
+    model = _model(threads, encoder="linear")
+    with on_disk(prepared) as stored:
+        result = fit(model, stored, stored)
+    first, last = model.history["seconds"].iloc[[0, -1]]
+    sweeps = {"sweeps": model.outcome.epochs, "converged": model.outcome.converged}
+    return {**result, "covariance_seconds": first, "sweep_seconds": last - first, **sweeps}
+
+
 def train(prepared: Path, from_disk: bool, epochs: int, threads: int) -> dict[str, float]:
-    """Train the default recipe; return seconds of ``fit``, cells per second in training, and eq. 3 on all cells."""
+    """Train the default recipe; return what `fit` does, and the cells per second in the encoder's training."""
+    model = _model(threads, epochs=epochs, min_updates=0)
+    with on_disk(prepared) as stored:
+        result = fit(model, stored if from_disk else in_memory(stored), stored)
+        return {**result, "cells_per_second": epochs * stored.n_obs / model.history["seconds"].iloc[-1]}
+
+
+def fit(model: InterpretableAutoencoder, data: AnnData, stored: AnnData) -> dict[str, float]:
+    """Fit a model to ``data``; return the seconds, and eq. 3 on all cells as they are stored."""
+    began = time.perf_counter()
+    model.fit(data)
+    seconds, terms = time.perf_counter() - began, model.objective(stored)
+    return {"seconds": seconds, "objective": terms["objective"], "reconstruction": terms["reconstruction"]}
+
+
+def _model(threads: int, **params: Any) -> InterpretableAutoencoder:
+    """Return a model in a process with this number of threads."""
     import torch
     from factorbench.model import InterpretableAutoencoder
+    from threadpoolctl import threadpool_limits
 
+    model = InterpretableAutoencoder(**params)
     torch.set_num_threads(threads)
-    model = InterpretableAutoencoder(seed=0, epochs=epochs, min_updates=0)
-    with on_disk(prepared) as stored:
-        data = stored if from_disk else in_memory(stored)
-        began = time.perf_counter()
-        model.fit(data)
-        seconds = time.perf_counter() - began
-        terms = model.objective(stored)
-        return {
-            "seconds": seconds,
-            "cells_per_second": epochs * stored.n_obs / model.history["seconds"].iloc[-1],
-            "objective": terms["objective"],
-            "reconstruction": terms["reconstruction"],
-        }
+    threadpool_limits(threads)  # numpy's
+    return model
 
 
 def in_memory(stored: Any) -> Any:
@@ -124,6 +150,7 @@ def measurements(n_cells: int, folder: Path, epochs: int, threads: int, memory: 
     """Measure all steps at one number of cells; return one row per step."""
     steps = make_data(n_cells, folder)
     prepared = folder / "prepared.h5ad"
+    steps[EXACT] = measure(exact, prepared, threads)
     steps["train from disk"] = measure(train, prepared, True, epochs, threads)
     if memory:
         steps["train in memory"] = measure(train, prepared, False, epochs, threads)
@@ -139,6 +166,16 @@ def measurements(n_cells: int, folder: Path, epochs: int, threads: int, memory: 
 def exponent(cells: Sequence[float], values: Sequence[float]) -> float:
     """Return the slope of log(values) over log(cells): 1 if they grow in proportion."""
     return float(np.polyfit(np.log(cells), np.log(values), 1)[0])
+
+
+def straight_line(table: pd.DataFrame) -> str:
+    """Return the sentence on how the two parts of the exact solution grow: in proportion to the cells, and not."""
+    steps = table[table["step"] == EXACT]
+    slope, sweeps = exponent(steps["cells"], steps["covariance_seconds"]), steps["sweep_seconds"]
+    return (
+        f"{EXACT}: seconds of the covariance grow as cells^{slope:.2f}, its sweeps take "
+        f"{sweeps.min():.2f} to {sweeps.max():.2f} s"
+    )
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
@@ -171,10 +208,13 @@ def main() -> None:
         rows += new
     table = pd.DataFrame(rows)
     table.to_csv(given.folder / "million.tsv", sep="\t", index=False, float_format="%.6g")
+    values = table.pivot_table("objective", "cells", "step")
+    print(f"eq. 3 on all cells\n{values.to_string(float_format='{:.4f}'.format)}")
     if len(given.cells) > 1:
         for step, part in table.groupby("step", sort=False):
             slopes = (exponent(part["cells"], part[column]) for column in ("seconds", "peak_mb"))
             print("{}: seconds grow as cells^{:.2f}, peak memory as cells^{:.2f}".format(step, *slopes))
+        print(straight_line(table))
         draw(table, given.folder / "million.png")
 
 

@@ -46,22 +46,18 @@ def linear_products(n_cells: int, widths: Sequence[int]) -> list[Product]:
     return products
 
 
-def alternating_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> list[Product]:
-    """Return the products of one alternating step (`factorbench.model.training.Alternating`).
+def encoder_products(n_cells: int, n_genes: int, hidden: Sequence[int], n_factors: int) -> list[Product]:
+    """Return the products of one step of the encoder's training (`factorbench.model.training.EncoderAlone`).
 
-    They are the products of the encoder and, with W (genes x factors), scores Z and cells Y: W'W, Y W, Z W'W and its
-    gradient. The last three, Z'Z, Y'Z and W Z'Z, occur only in steps that change W. All else is of lower order.
+    They are the products of the encoder and, with W (genes x factors), scores Z and cells Y: Y W, Z W'W and its
+    gradient. W'W is computed once per training. All else is of lower order.
     """
     B, G, K = n_cells, n_genes, n_factors
     return [
         *linear_products(B, [G, *hidden, K]),
-        Product(K, G, K, left_transposed=True),
         Product(B, G, K),
         Product(B, K, K),
         Product(B, K, K, right_transposed=True),
-        Product(K, B, K, left_transposed=True),
-        Product(G, B, K, left_transposed=True),
-        Product(G, K, K),
     ]
 
 

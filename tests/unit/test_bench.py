@@ -1,5 +1,7 @@
 """The benchmark: the authors' training is timed but not changed, ours is measured rightly, the machine's rate."""
 
+import itertools
+import sys
 import time
 from functools import partial
 from itertools import pairwise
@@ -10,19 +12,25 @@ import pandas as pd
 import pytest
 import torch
 from factorbench.contracts.errors import UserError
+from factorbench.contracts.prepared import write_prepared
 from factorbench.model import InterpretableAutoencoder
-from factorbench.model.training import Alternating
+from factorbench.model.training import EncoderAlone
 from intercode import linear_decoder as authors
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench import peer, rates
+from bench import nested, peer, rates
 from bench import run as bench
 from tests.planted import planted
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = 2
-MEASURED = partial(InterpretableAutoencoder, hidden=[8], epochs=3, min_updates=0)
+
+
+def small(**params):
+    """Return the model that is asked for, with a smaller network and less training."""
+    of_networks = {} if params.get("encoder") == "linear" else {"hidden": [8], "epochs": 3, "min_updates": 0}
+    return InterpretableAutoencoder(**of_networks | params)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,33 +127,162 @@ def test_a_last_batch_of_one_cell_is_refused():
 # -------------------------------------------------------------------------------------------------------- our training
 
 
-def test_eq_3_of_the_last_snapshot_is_that_of_the_model(data, monkeypatch):
-    monkeypatch.setattr(bench, "InterpretableAutoencoder", MEASURED)
-    snapshots = bench.ours(data, seed=0)
-    model = MEASURED(seed=0).fit(data)
-    last = bench.eq3(data, snapshots[-1], model.means)
-    assert last == pytest.approx(model.objective(data), rel=1e-4)
-    assert len(snapshots) == 3
-    assert (np.diff([s.seconds for s in snapshots]) > 0).all()
-    first = bench.eq3(data, snapshots[0], model.means)
-    assert first["objective"] != pytest.approx(last["objective"], rel=1e-3), "snapshots share their weights"
-
-
-def test_a_pair_and_the_recipes_are_tabulated_from_the_models_themselves(data, monkeypatch):
-    monkeypatch.setattr(bench, "InterpretableAutoencoder", MEASURED)
+@pytest.fixture
+def smaller(monkeypatch):
+    monkeypatch.setattr(bench, "InterpretableAutoencoder", small)
     monkeypatch.setattr(bench, "INTERFERON", {"FIRST": "SET_0"})
+
+
+@pytest.fixture(scope="module")
+def solved(data, one_thread):
+    return InterpretableAutoencoder(encoder="linear").fit(data)
+
+
+def test_eq_3_of_the_network_is_that_of_the_model(data, smaller):
+    trace, model = bench.network(data, seed=0), small(seed=0).fit(data)
+    assert bench.eq3(data, trace.last) == pytest.approx(model.objective(data), rel=1e-4)
+    assert trace.curve.iloc[-1] == pytest.approx(model.objective(data)["objective"], rel=1e-4)
+    assert len(trace.curve) == 3
+    assert trace.curve.iloc[0] != pytest.approx(trace.curve.iloc[-1], rel=1e-3), "snapshots share their weights"
+    assert (np.diff([0, *trace.curve.index, trace.seconds]) > 0).all()
+    assert 0 < trace.more[bench.ENCODER] < trace.seconds
+
+
+def test_seconds_of_the_network_are_those_of_the_fit_without_the_copies(data, smaller, monkeypatch):
+    nap, loadings = 0.2, InterpretableAutoencoder.loadings
+    monkeypatch.setattr(InterpretableAutoencoder, "loadings", lambda self: (time.sleep(nap), loadings(self))[1])
+    start = time.perf_counter()
+    trace = bench.network(data, seed=0)
+    total = time.perf_counter() - start
+    assert trace.seconds <= total - 3 * nap
+    assert trace.more[bench.ENCODER] <= trace.seconds
+    assert trace.curve.index[-1] <= trace.seconds
+
+
+def test_the_curve_of_the_exact_solution_ends_at_eq_3_of_its_model(data, solved):
+    trace = bench.exact(data)
+    expected = solved.objective(data)
+    assert trace.curve.iloc[-1] == pytest.approx(expected["objective"], rel=1e-5)
+    assert bench.eq3(data, trace.last) == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_array_equal(trace.last.loadings, solved.loadings())
+    assert len(trace.curve) == trace.more["sweeps"] + 1 == solved.outcome.epochs + 1
+    assert trace.more["converged (1: yes)"] == 1
+    parts = [trace.more[f"seconds of the {part}"] for part in ("covariance", "sweeps")]
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(trace.curve.index[-1])
+    assert trace.curve.index[-1] <= trace.seconds
+
+
+def test_seconds_of_the_exact_solution_include_the_covariance(data, monkeypatch):
+    from factorbench.model import autoencoder
+
+    nap, original = 0.2, autoencoder.gene_covariance
+    monkeypatch.setattr(autoencoder, "gene_covariance", lambda *args: (time.sleep(nap), original(*args))[1])
+    trace = bench.exact(data)
+    assert trace.more["seconds of the covariance"] == trace.curve.index[0] >= nap
+    assert trace.curve.index[-1] - trace.more["seconds of the sweeps"] >= nap
+
+
+def test_a_pair_is_tabulated_from_the_models_themselves(data, smaller, solved):
     table = bench.pair(data, 0, EPOCHS)
-    model = MEASURED(seed=0).fit(data)
-    assert table.loc["eq. 3", "ours"] == pytest.approx(model.objective(data)["objective"], rel=1e-4)
-    assert table.loc["active factors", "ours"] == model.factors["active"].sum()
+    assert list(table) == ["theirs", "network", "exact"]
+    for side, model in (("network", small(seed=0).fit(data)), ("exact", solved)):
+        assert table.loc["eq. 3", side] == pytest.approx(model.objective(data)["objective"], rel=1e-4)
+        assert table.loc["active factors", side] == model.factors["active"].sum()
+    assert table.loc["lowest eq. 3 after any epoch", "exact"] == pytest.approx(solved.history["objective"].min())
     assert table.loc[bench.TO_FINAL, "theirs"] <= table.loc[bench.WHOLE, "theirs"]
     assert table.loc["lowest eq. 3 after any epoch", "theirs"] <= table.loc["eq. 3", "theirs"]
+    first = table.loc[bench.TO_BEST, "exact"]
+    assert 0 < first <= table.loc[bench.WHOLE, "exact"]
+    assert pd.isna(table.loc["sweeps", "theirs"])
+
+
+def test_ratios_are_their_seconds_over_ours():
+    seconds = {"theirs": [20.0, 24.0, 30.0], "network": [4.0, 6.0, 10.0], "exact": [0.5, 0.8, 1.5]}
+    table = bench.ratios(pd.DataFrame(seconds, index=[bench.TO_FINAL, bench.TO_BEST, bench.WHOLE]))
+    assert table.to_dict("list") == {"network": [3.0, 7.5, 4.0], "exact": [20.0, 60.0, 30.0]}
+
+
+def test_recipes_are_tabulated_from_the_models_themselves(smaller):
     held_out = planted(n_cells=130, held_out=True)
-    fitted = held_out[~held_out.obs["held_out"]]
-    rows = bench.recipes(held_out, [0, 1]).set_index(["recipe", "seed"])
-    expected = MEASURED(seed=1, recipe="fast").fit(fitted).objective(fitted)
-    assert rows.loc[("fast", 1), "eq. 3"] == pytest.approx(expected["objective"])
-    assert rows.loc["authors", "eq. 3"].nunique() == 2
+    new = held_out.obs["held_out"].to_numpy()
+    fitted = held_out[~new].copy()
+    table, agreements = bench.recipes(held_out, [0, 1, 2])
+    rows = table.set_index(["recipe", "seed"])
+    ways = {
+        "authors": {"recipe": "authors"},
+        "fast": {},
+        "linear": {"encoder": "linear"},
+        "linear, perturbed": {"encoder": "linear", "perturb": 0.3},
+    }
+    assert list(rows.index) == [(way, seed) for way in ways for seed in ([0] if way == "linear" else [0, 1, 2])]
+    assert list(agreements.index) == ["authors", "fast", "linear, perturbed"], "one seed has no agreement"
+    for way, params in ways.items():
+        models = {seed: small(seed=seed, **params).fit(fitted) for seed in rows.loc[way].index}
+        for seed, model in models.items():
+            row = rows.loc[(way, seed)]
+            assert row["eq. 3"] == pytest.approx(model.objective(fitted)["objective"])
+            held = model.objective(held_out[new])["reconstruction"]
+            assert row["reconstruction of held-out cells"] == pytest.approx(held)
+        if way in agreements:
+            assert agreements[way] == pytest.approx(agreement_by_definition(models.values(), fitted), rel=1e-5)
+    assert rows.loc["authors", "eq. 3"].nunique() == 3
+
+
+def agreement_by_definition(models, data):
+    scores = [model.transform(data).astype(float) for model in models]
+    on = [model.loadings().to_numpy().any(axis=0) for model in models]
+    means = []
+    for k in range(scores[0].shape[1]):
+        values = [
+            abs(np.corrcoef(scores[i][:, k], scores[j][:, k])[0, 1]) if on[i][k] and on[j][k] else 0
+            for i, j in itertools.combinations(range(len(scores)), 2)
+            if on[i][k] or on[j][k]
+        ]
+        means += [np.mean(values)] if values else []
+    return np.median(means)
+
+
+def test_agreement_leaves_out_factors_that_are_off_in_both(data):
+    models = [small(seed=seed, recipe="authors").fit(data) for seed in (0, 1, 2)]
+    before = agreement_by_definition(models, data)
+    assert bench.agreement(data, models) == pytest.approx(before, rel=1e-5)
+    for model, off in zip(models, ([0, 1], [0], [0]), strict=True):
+        with torch.no_grad():
+            model.network.loadings[:, off] = 0
+    after = agreement_by_definition(models, data)
+    assert bench.agreement(data, models) == pytest.approx(after, rel=1e-5)
+    assert after != pytest.approx(before, rel=1e-3)
+
+
+def test_the_command_prints_every_part(data, smaller, tmp_path, monkeypatch, capsys):
+    paths = [tmp_path / name for name in ("all.h5ad", "held_out.h5ad")]
+    for path, cells in zip(paths, (data, planted(n_cells=130, held_out=True)), strict=True):
+        write_prepared(path, cells)
+    monkeypatch.setattr(rates, "seconds", lambda product: product.flops / 1e9)
+    monkeypatch.setattr(nested, "N_CELLS", 100)
+    options = {"pairs": 2, "seeds": 2, "masks": 3, "data-seeds": 1, "threads": 1, "epochs": 2}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["bench.run", *map(str, paths), *words])
+    bench.main()
+    printed = capsys.readouterr().out
+    solution = InterpretableAutoencoder(encoder="linear").fit(data).objective(data)["objective"]
+    for text in (
+        "130 cells, 60 genes, 4 gene sets, 1 threads",
+        f"{solution:.4g} ({solution:.4g} to {solution:.4g})",
+        "their training to our time to their final eq. 3",
+        "1 GFLOP/s that this machine reaches",
+        "linear, perturbed",
+        "agreement of scores between seeds",
+        "3 masks with permuted genes",
+        f"with genes that are not permuted {solution:.2f}",
+        "a programme in one of three nested gene sets",
+    ):
+        assert text in printed
+    words[1::2] = ["0"] * 4 + words[9::2]
+    monkeypatch.setattr(sys, "argv", ["bench.run", *map(str, paths), *words])
+    bench.main()
+    assert capsys.readouterr().out == "130 cells, 60 genes, 4 gene sets, 1 threads\n"
 
 
 def test_time_to_a_target_is_that_of_the_first_epoch_at_or_below_it():
@@ -177,17 +314,13 @@ class Products(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_an_alternating_step_evaluates_the_products_that_are_counted(data):
-    model = InterpretableAutoencoder(hidden=[8, 8], epochs=1, min_updates=0, batch_size=data.n_obs).fit(data)
+def test_a_step_of_the_encoder_evaluates_the_products_that_are_counted(data):
+    model = InterpretableAutoencoder(hidden=[8, 9], epochs=1, min_updates=0, batch_size=data.n_obs).fit(data)
     model.network.train()
-    updates = Alternating(model.network, model.weights, model.params, n_updates=2)
-    expected = rates.alternating_products(data.n_obs, data.n_vars, (8, 8), len(model.names))
-    for held, products_of_step in ((0, expected), (1, expected[:-3])):
-        updates.held, updates.done = held, 0
-        with Products() as products:
-            updates.step(torch.from_numpy(centred(data)), None)
-        # Gradients may be evaluated transposed, with as many operations.
-        assert sorted(2 * np.prod(p[:3]) for p in products.seen) == sorted(p.flops for p in products_of_step)
+    updates = EncoderAlone(model.network, model.weights, model.params, n_updates=2)
+    with Products() as products:
+        updates.step(torch.from_numpy(centred(data)), None)
+    assert sorted(products.seen) == sorted(rates.encoder_products(data.n_obs, data.n_vars, (8, 9), len(model.names)))
 
 
 def test_products_of_layers_are_those_that_torch_evaluates():
@@ -205,10 +338,10 @@ def test_the_seconds_of_a_product_that_takes_5_ms(monkeypatch):
 
 
 def test_the_share_of_the_rate_is_the_time_of_all_products_over_that_of_the_training(data, monkeypatch):
-    monkeypatch.setattr(bench, "InterpretableAutoencoder", partial(MEASURED, batch_size=65))
+    monkeypatch.setattr(bench, "InterpretableAutoencoder", partial(small, batch_size=65))
     monkeypatch.setattr(rates, "seconds", lambda product: product.flops / 1e9)
-    products = rates.alternating_products(65, data.n_vars, [8], 4)
-    n_updates = 6  # two in each of three epochs; none of them leaves W unchanged
+    products = rates.encoder_products(65, data.n_vars, [8], 4)
+    n_updates = 6  # two in each of three epochs
     flops = n_updates * sum(product.flops for product in products)
     expected = {"training": flops / 2e9, "machine": 1, "share": flops / 1e9 / 2}
     assert bench.share_of_rate(data, seconds=2) == pytest.approx(expected)

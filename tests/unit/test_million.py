@@ -1,9 +1,12 @@
 """The million-cell benchmark, with 30,000 cells."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 from factorbench.contracts.prepared import read_prepared
+from factorbench.model import InterpretableAutoencoder
 
 from bench import million
 
@@ -33,6 +36,24 @@ def test_data_are_made_in_less_memory_than_they_take(made):
     assert {name: step.peak_mb < 500 for name, step in steps.items()} == {"simulate": True, "prepare": True}
 
 
+def test_the_exact_solution_from_disk_is_that_in_memory_and_needs_little_memory(made):
+    prepared, _ = made
+    step = million.measure(million.exact, prepared, 1)
+    data = read_prepared(prepared)
+    model = InterpretableAutoencoder(encoder="linear").fit(data)
+    result = step.value
+    assert result["objective"] == pytest.approx(model.objective(data)["objective"], rel=1e-4)
+    assert result["objective"] == pytest.approx(model.history["objective"].iloc[-1], rel=1e-4)
+    assert result["converged"]
+    assert result["sweeps"] > 10
+    assert min(result["covariance_seconds"], result["sweep_seconds"]) > 0
+    assert result["covariance_seconds"] + result["sweep_seconds"] <= result["seconds"] <= step.seconds
+    assert step.peak_mb < 700
+    libraries = million.measure(exec, "import anndata; from factorbench.model import InterpretableAutoencoder")
+    # A block of cells and the covariance take about 140 MB. All cells as a dense matrix would take 120 MB more.
+    assert step.peak_mb - libraries.peak_mb < 200
+
+
 def test_training_from_disk_needs_less_memory_and_ends_where_training_in_memory_does(made):
     prepared, steps = made
     disk, memory = (million.measure(million.train, prepared, from_disk, 1, 1) for from_disk in (True, False))
@@ -46,6 +67,41 @@ def test_training_from_disk_needs_less_memory_and_ends_where_training_in_memory_
 def test_exponents_are_slopes_of_logarithms():
     cells = np.array([1e3, 1e4, 1e6])
     assert million.exponent(cells, 3 * cells**1.5) == pytest.approx(1.5)
+
+
+def table_of(cells):
+    """Return the rows of `measurements` for times that grow in proportion, but for those of the sweeps."""
+    rows = []
+    for step in ("simulate", "prepare", million.EXACT, "train from disk", "train in memory"):
+        row = {"step": step, "cells": cells, "seconds": cells / 1e3, "peak_mb": cells**0.5}
+        if step == million.EXACT:
+            sweeps = {1_000: 2.5, 10_000: 3.25, 100_000: 2.75}[cells]
+            row |= {"covariance_seconds": cells / 1e4, "sweep_seconds": sweeps, "objective": 50 + cells / 1e5}
+        elif step.startswith("train"):
+            row |= {"objective": 52.0, "cells_per_second": 5e3}
+        rows.append(row)
+    return rows
+
+
+def test_the_straight_line_is_that_of_the_covariance_and_the_sweeps_have_a_range():
+    table = pd.DataFrame([row for cells in (1_000, 10_000, 100_000) for row in table_of(cells)])
+    text = million.straight_line(table)
+    assert "covariance grow as cells^1.00" in text
+    assert "2.50 to 3.25 s" in text
+
+
+def test_the_command_prints_eq_3_of_the_exact_solution_beside_that_of_the_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(million, "measurements", lambda cells, *rest: table_of(cells))
+    monkeypatch.setattr(sys, "argv", ["bench.million", str(tmp_path), "--cells", "1000", "100000"])
+    million.main()
+    printed = capsys.readouterr().out
+    assert "50.0100          52.0000          52.0000" in printed
+    assert "51.0000          52.0000          52.0000" in printed
+    assert "prepare: seconds grow as cells^1.00, peak memory as cells^0.50" in printed
+    assert "covariance grow as cells^1.00" in printed
+    table = pd.read_csv(tmp_path / "million.tsv", sep="\t")
+    assert {"covariance_seconds", "sweep_seconds", "cells_per_second", "objective"} <= set(table)
+    assert (tmp_path / "million.png").stat().st_size > 0
 
 
 def test_the_figure_is_drawn(tmp_path):
