@@ -12,6 +12,8 @@ v = (B_k - sum over j != k of W_j H_jk) / H_kk it is the proximal operator of R 
 then the group soft threshold (eq. 8). So a sweep never increases L. Between sweeps W is extrapolated along its last
 step (Nesterov 1983). If that has increased L, the step is taken back.
 
+L is not convex. The result is a point that meets the optimality conditions; from other starts it may be another one.
+
 Arrays here have a row for each factor, because a factor is updated as a whole.
 """
 
