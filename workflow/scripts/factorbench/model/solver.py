@@ -53,18 +53,17 @@ _VECTOR = [f"float{bits}[::1]" for bits in (32, 64)]
 _COMPILE = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
 
-@numba.njit([f"{m}({m}, {m})" for m in _MATRIX], **_COMPILE)
-def _times(loadings, covariance):
-    """Return W S for sparse W. Each row of S is read once."""
+# No compiled function returns an array: numba would unpickle the array's type, and a run reads no pickle.
+@numba.njit([f"void({m}, {m}, {m})" for m in _MATRIX], **_COMPILE)
+def _add_product(loadings, covariance, product):
+    """Add W S to ``product``, for sparse W. Each row of S is read once."""
     n_factors, n_genes = loadings.shape
-    product = np.zeros_like(loadings)
     for gene in range(n_genes):
         for factor in range(n_factors):
             loading = loadings[factor, gene]
             if loading != 0:
                 for other in range(n_genes):
                     product[factor, other] += loading * covariance[gene, other]
-    return product
 
 
 @numba.njit([f"void({m}, {m}, {m}, {m}, {v})" for m, v in zip(_MATRIX, _VECTOR, strict=True)], **_COMPILE)
@@ -172,7 +171,9 @@ def state_at(loadings: np.ndarray, covariance: np.ndarray, lambda0: float) -> St
     """Return the `State` of W, shape (n_factors, n_genes), for S, shape (n_genes, n_genes); both of one type."""
     ridge = (loadings @ loadings.T).astype(np.float64) + lambda0 * np.eye(len(loadings))
     inverse = np.linalg.inv(ridge).astype(loadings.dtype)
-    cross = inverse @ _times(loadings, covariance)
+    product = np.zeros_like(loadings)
+    _add_product(loadings, covariance, product)
+    cross = inverse @ product
     gram = cross @ loadings.T @ inverse
     gram = (gram + gram.T) / 2
     return State(loadings, inverse @ loadings, cross - gram @ loadings, gram, cross)
