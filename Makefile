@@ -62,7 +62,7 @@ bench: $(VENV)/.bench ## our autoencoder and its authors' own code on the same c
 	@$(BIN)/snakemake $(KANG) $(if $(strip $(GIVEN)),--config $(GIVEN))
 	@$(TIMED) -m bench.run $(KANG) $(ARGS)
 
-million: $(VENV)/.factorbench ## training from disk on up to a million simulated cells: 20 minutes, 4 GB of disk
+million: $(VENV)/.factorbench ## training from disk on up to a million simulated cells: 11 minutes, 4 GB of disk
 	@$(TIMED) -m bench.million results/million $(ARGS)
 
 check-dataset: $(VENV)/.factorbench ## describe a dataset before anything is run: NAME=a_dataset
