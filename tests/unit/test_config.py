@@ -100,6 +100,7 @@ MISTAKES = {
     ),
     "figure of an unknown kind": (change("figures", "figure1a", "kind", to="pie"), ["figure1a.kind", "scatter"]),
     "unknown key of a figure": (change("figures", "figure1a", "color", to="x"), ["figure1a.color", "colour"]),
+    "figure of no dataset": (change("figures", "figure2", "datasets", to=[]), ["figure2.datasets", "is empty"]),
     "figure without a dataset": (change("figures", "runtime", to={"kind": "runtime"}), ["runtime", "'datasets'"]),
     "bad duration": (change("methods", "fsclvm", "budget", to="soon"), ["methods.fsclvm.budget"]),
     "unknown reference": (change("report", to={"reference": "aee"}), ["report.reference", "ae"]),

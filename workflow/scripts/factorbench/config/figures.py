@@ -98,10 +98,12 @@ def complete(
 def check_names(
     spec: Spec, params: dict[str, Any], config: dict[str, Any], claimed_terms: dict[str, list[str]], where: str
 ) -> None:
-    """Raise a `UserError` if a parameter names a dataset, method, label or claim that does not exist."""
+    """Raise a `UserError` if a parameter names what does not exist (dataset, method, label, claim), or needs a name."""
     known = {"datasets": config["datasets"], "methods": config["methods"], "claims": claimed_terms}
     for key, param in spec.params.items():
         value = params[key]
+        if value == [] and param.default is registry.REQUIRED:
+            raise UserError(f"{where}.{key}: is empty; at least one entry is needed ({param.doc})")
         for name in value if isinstance(value, list) else [value]:
             if param.refers_to == "labels" and name:
                 refer(name, config["datasets"][params["dataset"]]["labels"], f"{where}.{key}")
