@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..contracts.prepared import prepared_record
 from ..contracts.scores import contrast_label
+from . import _logistic
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -75,3 +76,25 @@ def correct(x: np.ndarray, y: np.ndarray, intercept: np.ndarray, coefficient: np
     ``x``: score of each cell, shape (n_cells,); ``y`` and the result: bool, shape (n_classes, n_cells).
     """
     return (intercept[:, None] + coefficient[:, None] * x > 0) == y
+
+
+def accuracies(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
+    """Return the training accuracy of the logistic regression of each labelling on each factor.
+
+    ``scores``: (n_cells, n_factors); a constant score guesses the larger class. ``labellings``: bool, (n_labellings,
+    n_cells). Result: (n_factors, n_labellings).
+    """
+    y = labellings.astype(float)
+    standard = map(standardised, scores.T)
+    return np.stack([correct(x, labellings, *_logistic.fit(x, y)).mean(axis=1) for x in standard])
+
+
+def aurocs(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each factor for each labelling; ties count half.
+
+    Shapes as in `accuracies`. All labellings have cells inside and outside the class.
+    """
+    inside, n = labellings.sum(axis=1), labellings.shape[1]
+    # Centred ranks are multiples of 1/2, so sums of them are exact, and equal areas are equal.
+    ranks = pd.DataFrame(scores).rank().to_numpy() - (n + 1) / 2
+    return 0.5 + (labellings.astype(float) @ ranks).T / (inside * (n - inside))

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..registry import MetricSpec, Param
-from . import _logistic
-from ._questions import contrast_question, correct, scores_of, standardised
+from ._questions import accuracies, aurocs, contrast_question, scores_of
 from ._rows import check_same, no_rows, rows
 
 if TYPE_CHECKING:
@@ -81,25 +80,3 @@ def score(data: AnnData, factors: AnnData, params: dict[str, Any]) -> pd.DataFra
             rows(f"p_{name}", p, label=label, n=len(null)),
         ]
     return pd.concat(parts, ignore_index=True)
-
-
-def accuracies(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
-    """Return the training accuracy of the logistic regression of each labelling on each factor.
-
-    ``scores``: (n_cells, n_factors), no factor constant. ``labellings``: bool, (n_labellings, n_cells). Result:
-    (n_factors, n_labellings).
-    """
-    y = labellings.astype(float)
-    standard = map(standardised, scores.T)
-    return np.stack([correct(x, labellings, *_logistic.fit(x, y)).mean(axis=1) for x in standard])
-
-
-def aurocs(scores: np.ndarray, labellings: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of each factor for each labelling; ties count half.
-
-    Shapes as in `accuracies`. All labellings have the same number of cells in the class.
-    """
-    inside, n = labellings[0].sum(), labellings.shape[1]
-    # Centred ranks are multiples of 1/2, so sums of them are exact, and equal areas are equal.
-    ranks = pd.DataFrame(scores).rank().to_numpy() - (n + 1) / 2
-    return 0.5 + (labellings.astype(float) @ ranks).T / (inside * (n - inside))
