@@ -105,6 +105,8 @@ class MethodSpec(Spec):
         Whether it is a control, which a good method should beat.
     uses_gene_sets
         Whether its factors have to do with the gene sets of their names.
+    sees_truth
+        Whether it is given what was planted (`contracts.truth`), which is hidden from all others.
     projects
         Whether it can score new cells without a new fit (`contracts.factors.Factors.project`).
     warm_up
@@ -121,6 +123,7 @@ class MethodSpec(Spec):
     gpu: str = "none"
     control: bool = False
     uses_gene_sets: bool = True
+    sees_truth: bool = False
     projects: bool = False
     warm_up: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()

@@ -157,9 +157,9 @@ def write_raw(path: str | Path, data: AnnData | Iterable[AnnData]) -> None:
 
 @contextlib.contextmanager
 def on_disk(path: str | Path) -> Iterator[AnnData]:
-    """Open an h5ad file; ``X`` and ``layers`` stay on disk until rows are asked for (``data.X[:1000]``).
+    """Open an h5ad file; ``X``, ``layers`` and ``obsm`` stay on disk until rows are asked for (``data.X[:1000]``).
 
-    They can be read inside the ``with`` block only. ``obsm`` is not read.
+    They can be read inside the ``with`` block only.
     """
     import anndata
     import h5py
@@ -172,5 +172,6 @@ def on_disk(path: str | Path) -> Iterator[AnnData]:
         yield anndata.AnnData(
             X=matrix(file["X"]),
             layers={name: matrix(stored) for name, stored in file["layers"].items()},
+            obsm={name: matrix(stored) for name, stored in file["obsm"].items()},
             **{name: read_elem(file[name]) for name in ("obs", "var", "varm", "uns")},
         )

@@ -12,6 +12,7 @@ import pandas as pd
 
 from .errors import ContractError
 from .files import atomic, on_disk, row_blocks, write_cells
+from .truth import check_truth, has_truth
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,6 +22,9 @@ HELD_OUT = "held_out"
 GENE_ID = "id"
 """Column of ``var``: the identifier of each gene in the data, or its name there, where the index has symbols."""
 
+TRUE_MASK = "true_mask"
+"""Key of ``varm``: the gene sets as they are, where methods are given altered ones."""
+
 
 def check_prepared(data: AnnData) -> None:
     """Raise `ContractError` unless ``data`` (in memory or `on_disk`) is valid prepared data.
@@ -28,7 +32,8 @@ def check_prepared(data: AnnData) -> None:
     ``X`` float32, sparse (CSR), log-normalised, not centred; ``layers["counts"]`` when counts are known;
     ``obs`` categorical labels; ``varm["mask"]`` bool (n_genes, n_sets) without an empty column;
     ``uns["gene_sets"]`` the names of its columns; ``uns["factorbench"]`` json text: how the data were prepared;
-    ``obs["held_out"]`` bool if some cells, not all, are kept from the fit; ``var["id"]`` as `GENE_ID` says.
+    ``obs["held_out"]`` bool if some cells, not all, are kept from the fit; ``var["id"]`` as `GENE_ID` says;
+    ``varm["true_mask"]`` like the mask if that one was altered; the truth (`contracts.truth`) of simulated data.
     """
 
     def need(ok: bool, what: str) -> None:
@@ -44,6 +49,11 @@ def check_prepared(data: AnnData) -> None:
     need(mask.dtype == bool, f'varm["mask"] must be bool, not {mask.dtype}')
     need(bool(mask.any(axis=0).all()), 'varm["mask"] has an empty gene set')
     need(len(data.uns.get("gene_sets", ())) == mask.shape[1], 'uns["gene_sets"] must name the columns of the mask')
+    if TRUE_MASK in data.varm:
+        true = np.asarray(data.varm[TRUE_MASK])
+        need(true.dtype == bool and true.shape == mask.shape, f'varm["{TRUE_MASK}"] must be bool and like the mask')
+    if has_truth(data):
+        check_truth(data)
     record = prepared_record(data)
     for key in ("dataset", "labels", "contrast", "inputs"):
         need(key in record, f'uns["factorbench"] lacks "{key}"')

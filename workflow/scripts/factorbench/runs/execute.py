@@ -16,6 +16,7 @@ from ..contracts.factors import Factors, add_held_out, no_factors, write_factors
 from ..contracts.files import sha256, write_json
 from ..contracts.prepared import read_prepared, seen_cells, without_held_out
 from ..contracts.run import check_run
+from ..contracts.truth import without_truth
 from .machine import choose_device, git_state, peak_memory_mb, processor, synchronise, versions
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
         factors, seconds = no_factors(data.n_obs, data.n_vars, "not_applicable", CANNOT_PROJECT), 0.0
     else:
         cells = without_held_out(data)
+        cells = cells if method.SPEC.sees_truth else without_truth(cells)
         for module in method.SPEC.warm_up:
             importlib.import_module(module)
         with threadpool_limits(job["threads"]):
