@@ -12,6 +12,7 @@ import pytest
 import scanpy as sc
 from factorbench import registry
 from factorbench.contracts import files
+from factorbench.contracts.truth import read_truth
 from factorbench.data import gene_sets
 from scipy import io, sparse
 
@@ -622,7 +623,7 @@ def test_simulated_data_are_reproducible_and_have_the_planted_effects():
     assert 2000 < data.X.sum(axis=1).mean() < 4500
 
     sets = module.gene_sets(options)
-    assert list(sets) == list(data.uns["planted_sets"])
+    assert list(sets) == list(read_truth(data).programmes["name"])
     mask = gene_sets.mask(sets, data.var_names).toarray()
     assert not data.varm["weights"][~mask].any()
 

@@ -16,7 +16,8 @@ with reporting(snakemake) as say:
     dataset, reader = snakemake.wildcards.dataset, snakemake.params.reader
     entry = snakemake.config["datasets"][dataset]
     files = {key: Path(path) for key, path in snakemake.input.items()}
-    unpinned = checksums.verify(entry["files"], files, entry["group"])
+    downloads = {key: path for key, path in files.items() if key in entry["files"]}
+    unpinned = checksums.verify(entry["files"], downloads, entry["group"])
     module = registry.load("reader", reader)
     read = getattr(module, "blocks", module.read)  # in blocks of cells if the reader can
     try:
