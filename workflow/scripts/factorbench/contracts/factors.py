@@ -53,6 +53,9 @@ class Factors:
         One dict of plain numbers per epoch or check, for learning curves.
     covariates
         The part of X that observed covariates explain (eq. 2), shape (n_cells, n_genes), if the model has covariates.
+    own_scores
+        The scores that the same method gives with loadings of zero outside the gene sets, shape (n_cells, n_factors):
+        what the genes of each set alone say. ``None``: unknown, because scores are no known function of the loadings.
     offset
         Added to scores @ loadings.T it gives the method's reconstruction of X: shape (n_genes,), in the units of X;
         the gene means for methods that centre. ``None``: the method does not reconstruct X.
@@ -74,6 +77,7 @@ class Factors:
     converged: bool | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     covariates: np.ndarray | None = None
+    own_scores: np.ndarray | None = None
     offset: np.ndarray | None = None
     model: Any = None
     project: Callable[[AnnData], np.ndarray] | None = None
@@ -104,7 +108,7 @@ def add_held_out(factors: Factors, seen: np.ndarray, held_out_scores: np.ndarray
         Whether each cell was seen, bool, shape (n_cells,).
     held_out_scores
         Scores of the other cells, in their order, shape (n_cells - n_seen, n_factors). What covariates explain of
-        these cells is unknown (NaN).
+        these cells is unknown (NaN), and so are their ``own_scores``.
     """
 
     def combine(of_seen: np.ndarray, of_others: np.ndarray | float) -> np.ndarray:
@@ -112,8 +116,11 @@ def add_held_out(factors: Factors, seen: np.ndarray, held_out_scores: np.ndarray
         combined[seen], combined[~seen] = of_seen, of_others
         return combined
 
-    covariates = None if factors.covariates is None else combine(factors.covariates, np.nan)
-    return replace(factors, scores=combine(factors.scores, held_out_scores), covariates=covariates)
+    unknown = {
+        name: None if values is None else combine(values, np.nan)
+        for name, values in (("covariates", factors.covariates), ("own_scores", factors.own_scores))
+    }
+    return replace(factors, scores=combine(factors.scores, held_out_scores), **unknown)
 
 
 def factor_signs(loadings: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -146,7 +153,10 @@ def check_factors(data: AnnData) -> None:
     table = data.uns["factors"]
     need(set(FACTOR_COLUMNS) <= set(table.columns), f"the table of factors needs the columns {FACTOR_COLUMNS}")
     n = len(table)
-    for name, arrays in (("scores", data.obsm), ("loadings", data.varm), ("mask", data.varm)):
+    arrays_of = {"scores": data.obsm, "loadings": data.varm, "mask": data.varm}
+    if "own_scores" in data.obsm:
+        arrays_of["own_scores"] = data.obsm
+    for name, arrays in arrays_of.items():
         need(name in arrays, f"{name} missing")
         need(arrays[name].ndim == 2 and arrays[name].shape[1] == n, f"{name} must have {n} columns, one per factor")
     need(bool(np.isfinite(data.obsm["scores"]).all()), "scores must be finite")
@@ -163,8 +173,8 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
     ``obsm["scores"]`` (cells x factors) and ``varm["loadings"]`` (genes x factors) float32, ``varm["mask"]`` bool,
     ``uns["factors"]`` a table: name (`distinct_names`), kind, active, relevance (L2 norm of the loadings, the paper's
     measure), sign (by which the method's own scores and loadings were multiplied, `factor_signs`), and the method's own
-    columns; ``uns["history"]`` json text; ``varm["offset"]`` and ``layers["covariates"]`` if the method has them;
-    ``var["id"]`` and ``obs["held_out"]`` if ``data`` have them.
+    columns; ``uns["history"]`` json text; ``varm["offset"]``, ``obsm["own_scores"]`` and ``layers["covariates"]`` if
+    the method has them; ``var["id"]`` and ``obs["held_out"]`` if ``data`` have them.
 
     Raises
     ------
@@ -197,6 +207,8 @@ def write_factors(path: str | Path, factors: Factors, data: AnnData) -> None:
     result.varm["mask"] = mask
     result.uns["factors"] = table
     result.uns["history"] = json.dumps(plain(factors.history))
+    if factors.own_scores is not None:
+        result.obsm["own_scores"] = np.asarray(factors.own_scores, np.float32) * sign
     if factors.offset is not None:
         result.varm["offset"] = np.asarray(factors.offset, np.float32).reshape(-1, 1)
     if factors.covariates is not None:

@@ -28,17 +28,23 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
         One annotated factor per gene set: scores in the units of X, loadings 1 / size inside the set. The method does
         not reconstruct X (no offset) and does not iterate.
     """
+    return means(data, np.asarray(data.varm["mask"], bool))
+
+
+def means(data: AnnData, mask: np.ndarray) -> Factors:
+    """Return the `fit` for gene sets of any ``mask``, bool, shape (n_genes, n_sets)."""
     from scipy import sparse
 
-    mask = np.asarray(data.varm["mask"], bool)
     loadings = mask / mask.sum(axis=0)
     weights = sparse.csr_matrix(loadings)
 
     def project(cells: AnnData) -> np.ndarray:
         return (cells.X @ weights).toarray()
 
+    scores = project(data)
     return Factors(
-        scores=project(data),
+        scores=scores,
+        own_scores=scores,
         loadings=loadings,
         table=pd.DataFrame({"name": np.asarray(data.uns["gene_sets"], str), "kind": "annotated", "active": True}),
         mask=mask,

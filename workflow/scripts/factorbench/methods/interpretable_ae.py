@@ -12,9 +12,12 @@ from ..model.params import check_size as check
 from ..registry import MethodSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
     from anndata import AnnData
 
-__all__ = ["SPEC", "check", "complete", "fit"]
+__all__ = ["SPEC", "check", "complete", "fit", "fit_masks"]
 
 SPEC = MethodSpec(
     name="interpretable_ae",
@@ -27,6 +30,18 @@ SPEC = MethodSpec(
     projects=True,
     warm_up=("factorbench.model.autoencoder", "torch._dynamo"),  # torch's optimizers import the second on first use
 )
+
+
+def fit_masks(
+    data: AnnData, masks: Iterable[np.ndarray], params: dict[str, Any], seed: int, threads: int
+) -> Iterator[np.ndarray] | None:
+    """Return an iterator over the scores of the exact solution for each mask; ``None`` if a network is trained."""
+    if params["encoder"] == "network":
+        return None
+    from ..model import InterpretableAutoencoder
+
+    model, n_sets = InterpretableAutoencoder(seed=seed, **params), len(data.uns["gene_sets"])
+    return (ae.transform(data)[:, :n_sets] for ae in model.fit_many(data, masks, threads=threads))
 
 
 def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: Budget) -> Factors:
@@ -50,6 +65,7 @@ def fit(data: AnnData, params: dict[str, Any], seed: int, device: str, budget: B
         converged=outcome.converged,
         history=outcome.history,
         covariates=ae.explained_by_covariates(data),
+        own_scores=ae.own_scores(data),
         offset=ae.offset,
         model=ae,
         project=ae.transform,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,13 +22,13 @@ from ..contracts.errors import UserError
 from ..contracts.factors import KINDS, distinct_names
 from . import files
 from .cells import DENSE_LIMIT, Cells, DenseCells, SparseCells, align_genes, chunks, dense_matrix, mean_expression
-from .covariance import gene_covariance
+from .covariance import Covariance, gene_covariance
 from .covariates import encode_covariates, learn_covariates, width
 from .network import Network
 from .objective import evaluate
 from .params import PARAMS, check_params, check_size
 from .prox import penalty_weights
-from .solver import Penalty, initial_loadings, solve
+from .solver import Penalty, Solution, best_encoder, initial_loadings, solve, solve_many
 from .training import Outcome, train
 
 if TYPE_CHECKING:
@@ -138,35 +139,87 @@ class InterpretableAutoencoder:
             torch.manual_seed(self.seed)
             self.build()
             if self.params["init"] == "exact":
-                self.outcome = self._solve(X, adata.obs, budget)
+                self._solve(X, adata.obs, budget)
             if self.params["encoder"] == "network":
                 cells = self._cells(X, self._covariates(adata, slice(None)))
                 self.outcome = train(self.network, cells, self.weights, ~self._mask, self.params, budget, watch)
         return self
 
-    def _solve(self, X: Any, obs: pd.DataFrame, budget: Budget) -> Outcome:
-        """Set ``means`` and give the network the exact solution of eq. 3 (W only, if it is not linear)."""
-        began, params = time.perf_counter(), self.params
-        covariance = gene_covariance(X, encode_covariates(obs, self.coding), params["center"])
+    def fit_many(
+        self, adata: AnnData, masks: Iterable[np.ndarray], *, names: str = "gene_sets", threads: int = 1
+    ) -> Iterator[Self]:
+        """Fit the exact solution for many masks, for example of permuted gene sets, with one pass over the cells.
+
+        Parameters
+        ----------
+        adata, names
+            As for `fit`, without a mask.
+        masks
+            Gene sets, each bool, shape (n_genes, n_sets), with the names in ``uns[names]``. They are taken as they are
+            needed.
+        threads
+            How many are solved at the same time.
+
+        Yields
+        ------
+        InterpretableAutoencoder
+            This model, fitted to one mask after another. The next fit changes it.
+        """
+        self.genes = pd.Index(adata.var_names.astype(str))
+        self.coding = learn_covariates(adata.obs, self.params["covariates"])
+        covariance = self._covariance(_expression(adata), adata.obs)
+        waiting: deque[np.ndarray] = deque()
+
+        def problems() -> Iterator[tuple[np.ndarray, Penalty]]:
+            for mask in masks:
+                waiting.append(mask)
+                yield self._problem(mask, covariance)
+
+        limits = {"tolerance": self.params["optimality"], "max_sweeps": self.params["max_sweeps"], "threads": threads}
+        sets = [str(name) for name in adata.uns[names]]
+        for solution in solve_many(covariance.genes, problems(), self.params["lambda0"], **limits):
+            self.mask, self.names = waiting.popleft(), factor_names(sets, self.params)
+            self.build()
+            self._take(solution, covariance)
+            yield self
+
+    def _covariance(self, X: Any, obs: pd.DataFrame) -> Covariance:
+        """Return the covariance of the genes, and set ``means``."""
+        covariance = gene_covariance(X, encode_covariates(obs, self.coding), self.params["center"])
         self.means = covariance.means
-        start = initial_loadings(self.mask.T, params["n_sparse"] + params["n_dense"], covariance.genes)
+        return covariance
+
+    def _problem(self, mask: np.ndarray, covariance: Covariance) -> tuple[np.ndarray, Penalty]:
+        """Return the start and the penalty of the exact solution for a mask, bool, shape (n_genes, n_sets)."""
+        params = self.params
+        start = initial_loadings(mask.T, params["n_sparse"] + params["n_dense"], covariance.genes)
         if params["perturb"]:
             start *= 1 + params["perturb"] * np.random.default_rng(self.seed).standard_normal(start.shape, np.float32)
-        penalty = Penalty(self.weights.genes.T.cpu().numpy(), self.weights.factors.cpu().numpy())
+        weights = penalty_weights(torch.from_numpy(mask), params)
+        return start, Penalty(weights.genes.T.numpy(), weights.factors.numpy())
+
+    def _solve(self, X: Any, obs: pd.DataFrame, budget: Budget) -> None:
+        """Set ``means`` and ``outcome`` and give the network the exact solution (W only, if it is not linear)."""
+        began, params = time.perf_counter(), self.params
+        covariance = self._covariance(X, obs)
+        start, penalty = self._problem(self.mask, covariance)
         limits = {"tolerance": params["optimality"], "max_sweeps": params["max_sweeps"], "budget": budget}
         before = time.perf_counter() - began
-        solution = solve(covariance.genes, start, penalty, params["lambda0"], **limits)
-        network, linear = self.network, params["encoder"] == "linear"
+        self._take(solve(covariance.genes, start, penalty, params["lambda0"], **limits), covariance)
+        for row in self.outcome.history:
+            row["seconds"] += before
+
+    def _take(self, solution: Solution, covariance: Covariance) -> None:
+        """Set ``outcome`` and give the network what the exact solution has for it."""
+        network = self.network
         with torch.no_grad():
             network.loadings.copy_(torch.from_numpy(solution.loadings.T))
-            if linear:
+            if self.params["encoder"] == "linear":
                 network.encoder[0].weight.copy_(torch.from_numpy(solution.encoder))
                 network.encoder[0].bias.zero_()
-            if self.coding and not params["covariate_hidden"]:
+            if self.coding and not self.params["covariate_hidden"]:
                 network.covariates.weight.copy_(torch.from_numpy(covariance.effects))
-        for row in solution.history:
-            row["seconds"] += before
-        return Outcome(
+        self.outcome = Outcome(
             solution.status, solution.reason, len(solution.history) - 1, solution.converged, solution.history
         )
 
@@ -246,6 +299,23 @@ class InterpretableAutoencoder:
         with torch.no_grad():
             for rows, expression, covariates in self._blocks(adata, min_share):
                 scores[rows] = self.network.scores(expression, covariates).cpu().numpy()
+        return scores
+
+    def own_scores(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray | None:
+        """Return the scores of any cells if loadings outside the gene sets were zero (see `transform`).
+
+        They are those of the ridge regression on the loadings inside. ``None`` if the encoder is a network, which does
+        not follow from the loadings.
+        """
+        if self.params["encoder"] == "network":
+            return None
+        inside = np.pad(self.mask, ((0, 0), (0, len(self.names) - self.mask.shape[1])), constant_values=True)
+        loadings = np.where(inside, self.loadings().to_numpy(), 0)
+        encoder = torch.from_numpy(best_encoder(loadings.T, self.params["lambda0"])).to(self.device)
+        scores = np.empty((adata.n_obs, len(self.names)), np.float32)
+        with torch.no_grad():
+            for rows, expression, covariates in self._blocks(adata, min_share):
+                scores[rows] = (self.network.encoded(expression, covariates) @ encoder.T).cpu().numpy()
         return scores
 
     def reconstruct(self, adata: AnnData, *, min_share: float = 0.5) -> np.ndarray:

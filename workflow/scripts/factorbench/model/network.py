@@ -54,9 +54,13 @@ class Network(nn.Module):
 
     def scores(self, expression: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the scores f(Y), shape (n_cells, n_factors)."""
+        return self.encoder(self.encoded(expression, covariates))
+
+    def encoded(self, expression: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return what the encoder gets: Y, or Y - d(e(X)) if ``subtract``; shape (n_cells, n_genes)."""
         if self.subtract and self.covariates is not None:
-            expression = expression - self.covariates(covariates)
-        return self.encoder(expression)
+            return expression - self.covariates(covariates)
+        return expression
 
     def forward(self, expression: Tensor, covariates: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the `scores` f(Y), and f(Y) W' + d(e(X)), shape (n_cells, n_genes)."""

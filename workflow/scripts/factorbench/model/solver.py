@@ -169,14 +169,24 @@ class State(NamedTuple):
 
 def state_at(loadings: np.ndarray, covariance: np.ndarray, lambda0: float) -> State:
     """Return the `State` of W, shape (n_factors, n_genes), for S, shape (n_genes, n_genes); both of one type."""
-    ridge = (loadings @ loadings.T).astype(np.float64) + lambda0 * np.eye(len(loadings))
-    inverse = np.linalg.inv(ridge).astype(loadings.dtype)
+    inverse = _inverse(loadings, lambda0)
     product = np.zeros_like(loadings)
     _add_product(loadings, covariance, product)
     cross = inverse @ product
     gram = cross @ loadings.T @ inverse
     gram = (gram + gram.T) / 2
     return State(loadings, inverse @ loadings, cross - gram @ loadings, gram, cross)
+
+
+def best_encoder(loadings: np.ndarray, lambda0: float) -> np.ndarray:
+    """Return M, which gives the best scores z = M y of any cell for W; both of shape (n_factors, n_genes)."""
+    return _inverse(loadings, lambda0) @ loadings
+
+
+def _inverse(loadings: np.ndarray, lambda0: float) -> np.ndarray:
+    """Return (W'W + lambda0 I)^-1, shape (n_factors, n_factors)."""
+    ridge = (loadings @ loadings.T).astype(np.float64) + lambda0 * np.eye(len(loadings))
+    return np.linalg.inv(ridge).astype(loadings.dtype)
 
 
 def terms(state: State, total: float, lambda0: float, penalty: Penalty) -> dict[str, float]:
