@@ -13,7 +13,8 @@ def planted(n_cells=120, n_genes=60, n_sets=4, seed=0, held_out=False, donors=Fa
     """Return small prepared data with a planted answer: the genes of SET_0 are up in cells of condition "b".
 
     The genes of SET_1 are up in cells of type "y" (the others are "x"). ``held_out``: every fourth cell is held out;
-    ``donors``: cells are of three donors, but for three cells whose donor is unknown.
+    ``donors``: cells are of three donors, but for three cells whose donor is unknown. The data hold this truth, with
+    one programme that is no set and has no effect.
     """
     import anndata
     from scipy import sparse
@@ -45,6 +46,15 @@ def planted(n_cells=120, n_genes=60, n_sets=4, seed=0, held_out=False, donors=Fa
         "contrast": {"label": "condition", "positive": "b", "negative": "a"},
         "inputs": {},
     }
+    activity = np.zeros((n_cells, n_sets + 1))
+    activity[:, 0], activity[:, 1] = condition == "b", cell_type == "y"
+    activity[:, n_sets] = np.linspace(0, 1, n_cells)
+    data.obsm["activity"] = sparse.csr_matrix(activity)
+    data.varm["weights"] = np.zeros((n_genes, n_sets + 1))
+    data.varm["weights"][:, :2] = np.log(3) * mask[:, :2]
+    kinds = ["gene set", "gene set", *["decoy"] * (n_sets - 2), "unannotated"]
+    names = [*data.uns["gene_sets"], "unannotated_1"]
+    data.uns["truth"] = json.dumps([{"name": n, "kind": k, "where": ""} for n, k in zip(names, kinds, strict=True)])
     if held_out:
         data.obs["held_out"] = np.arange(n_cells) % 4 == 0
     if donors:

@@ -184,8 +184,8 @@ def test_every_metric_scores_every_method(fitted, metric, method):
     spec = registry.load("metric", metric).SPEC
     table = scored(metric, planted(held_out=spec.held_out, donors=True), factors)
     check_scores(table, METRIC_COLUMNS)
-    # A metric over seeds compares annotated factors only, because no others correspond between seeds.
-    assert len(table) or (spec.over == "seeds" and "annotated" not in set(result.table["kind"]))
+    # Metrics over seeds and of gene sets look at annotated factors only.
+    assert len(table) or ((spec.over == "seeds" or metric == "in_set") and "annotated" not in set(result.table["kind"]))
     assert set(table["metric"]) <= set(spec.measures)
     assert not table.duplicated(["metric", "factor", "label", "split"]).any()
     for measure, (low, high, _) in spec.measures.items():

@@ -374,6 +374,48 @@ def test_pathways_of_a_method_without_gene_sets_say_so():
         assert len(figure.axes) == 1
 
 
+# ------------------------------------------------------------------------------------------------------------ recovery
+
+
+RECOVERY = {"datasets": ["toy", "small"], "methods": ["ae", "pca"], "measures": ["aupr"]}
+
+
+def recovered(**values):
+    """aupr of two factors of ae in each dataset, with these means."""
+    means = {"toy": 0.9, "small": 0.5} | values
+    rows = [
+        {"dataset": d, "metric": "aupr", "factor": f, "label": "", "split": "", "value": mean + shift}
+        for d, mean in means.items()
+        for f, shift in (("A", 0.1), ("B", -0.1))
+    ]
+    return {"scores": toy.scores(*rows)}
+
+
+def test_recovery_draws_means_of_data_that_differ_in_one_property_only():
+    config = toy.config()
+    config["datasets"]["small"] = config["datasets"]["small"] | {"corrupt": {"missing": 0.3}, "n_cells": 50}
+    config["datasets"]["both"] = config["datasets"]["small"] | {"corrupt": {"missing": 0.3}, "n_cells": 20}
+    config["datasets"]["null"] = config["datasets"]["toy"] | {"permute_sets": 1}
+    vary = {"Missing": "corrupt.missing", "Cells": "n_sets"}
+    datasets = ["toy", "small", "both", "null"]
+    tables = recovered(both=0.3, null=0.1)
+    figure = draw("recovery", tables, config, **RECOVERY | {"datasets": datasets, "vary": vary})
+    missing = figure.axes[0]
+    (line,) = [line for line in missing.get_lines() if line.get_gid() == "ae"]
+    np.testing.assert_allclose(line.get_xydata(), [[0, 0.9], [0.3, 0.4]])  # small and both at 0.3
+    (permuted,) = [line for line in missing.get_lines() if line.get_linestyle() == ":"]
+    assert permuted.get_ydata() == pytest.approx([0.1, 0.1])
+    vary = {"Missing": "corrupt.missing", "Cells": "n_cells"}
+    figure = draw("recovery", tables, config, **RECOVERY | {"datasets": ["both", "small", "toy"], "vary": vary})
+    points = {
+        a.get_xlabel(): line.get_xydata().tolist()
+        for a in figure.axes
+        for line in drawn(figure, "ae")
+        if line.axes is a
+    }
+    assert points == {"Missing": [[0.3, 0.3]], "Cells": [[20, pytest.approx(0.3)], [50, 0.5]]}
+
+
 # -------------------------------------------------------------------------------------------------------- every figure
 
 
@@ -396,6 +438,7 @@ def examples(cells):
             (accuracies(), {**ACCURACY, "datasets": ["small", "toy"], "terms": ["GONE"]}),
         ],
         "pathways": [(relevances(), {**ae, **more}) for more in ({}, {"published": ["A", "B"]}, {"method": "pca"})],
+        "recovery": [(recovered(), RECOVERY), (recovered(), {**RECOVERY, "methods": ["pca"]})],
         "runtime": [(runs, {"datasets": ["toy"]}), (runs, {"datasets": ["small", "toy"]})],
         "scaling": [(studied(sizes), {"dataset": "toy"}) for sizes in ((50, 100, 200), (50,))],
         "scatter": [(both, SCATTER), (both, FACETS), ({"cells": cells(["GONE"], ["A"])}, SCATTER)],

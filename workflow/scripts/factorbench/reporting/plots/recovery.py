@@ -1,0 +1,103 @@
+"""How well methods recover what was planted, one panel for each property of the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ... import registry
+from ...registry import REQUIRED, FigureSpec, Param
+from ...results.recovery import MEASURES, curves
+from ...results.seeds import tidy
+from . import _style as style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPEC = FigureSpec(
+    name="recovery",
+    title="How well methods recover what was planted, one panel for each question",
+    params={
+        "datasets": Param(REQUIRED, "simulated datasets, the usual one first", types=(list,), refers_to="datasets"),
+        "methods": Param(REQUIRED, "methods to compare", types=(list,), refers_to="methods"),
+        "measures": Param(["activity_correlation", "aupr_missing"], "measures of the metric recovery, one row each"),
+        "vary": Param(
+            {"Share of wrong and missing genes": "corrupt.missing", "Cells": "options.n_cells"},
+            "what the panels of a row vary: a title and the key of the datasets",
+        ),
+    },
+    tables=("scores",),
+    reading=(
+        "In each panel one property of the data is varied; all others are as usual. Dots are means over simulated "
+        "data, bands their 95 % interval (Student's t). Dashed lines are controls: the given gene sets copied, the "
+        "truth itself, and, dotted, a method with permuted gene sets. Believe a method as far as it stands above the "
+        "copied gene sets."
+    ),
+)
+
+
+def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[str, Any]) -> Figure:
+    """Draw ``tables["scores"]`` as `SPEC.reading` says."""
+    scores = tidy(tables["scores"])
+    table = curves(scores, params, config)
+    rows, columns = params["measures"], list(params["vary"])
+    palette = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
+    size = (1.6 + 2.5 * len(columns), 0.9 + 2.3 * len(rows))
+    figure, grid = style.panels(len(rows), len(columns), size, params["title"], sharey="row")
+    controls = {m for m in params["methods"] if registry.load("method", config["methods"][m]["use"]).SPEC.control}
+    for measure, axes_of_row in zip(rows, grid, strict=True):
+        axes_of_row[0].set_ylabel(style.wrapped(MEASURES[measure], 26))
+        for title, axes in zip(columns, axes_of_row, strict=True):
+            part = table[(table["measure"] == measure) & (table["varied"] == title)]
+            draw(axes, part, title, palette, controls)
+    handles = [
+        style.handle(
+            config["methods"][m]["title"], palette[m], marker="" if m in controls else "o", **line(m in controls)
+        )
+        for m in params["methods"]
+    ]
+    if table["permuted"].any():
+        handles.append(style.handle("with permuted gene sets", style.GREY, marker="", ls=":", lw=1.4))
+    figure.legend(handles=handles, loc="outside right upper", labelspacing=0.7)
+    n = table["data"].max() if len(table) else 0
+    style.note(
+        figure, [f"Simulated data, {n} for each point.", *style.caveats(config, params["datasets"])], int(size[0] * 16)
+    )
+    return figure
+
+
+def line(control: bool) -> dict[str, Any]:
+    return {"ls": (0, (4, 3)) if control else "-", "lw": 1.4}
+
+
+def draw(axes: Axes, part: pd.DataFrame, title: str, palette: dict[str, str], controls: set[str]) -> None:
+    """Draw one panel; ``part`` has the rows of `results.recovery.curves` for it."""
+    axes.set_xlabel(title)
+    style.grid(axes, "y")
+    if part.empty:
+        style.empty(axes, "not measured")
+        return
+    values = list(dict.fromkeys(part.loc[~part["permuted"]].sort_values("order")["value_of"]))
+    numbers = all(isinstance(value, int | float) for value in values)
+    wide = numbers and min(values) > 0 and max(values) > 10 * min(values)
+    place = {value: value if numbers else i for i, value in enumerate(values)}
+    for (method, permuted), points in part.groupby(["method", "permuted"], sort=False):
+        if permuted:
+            axes.axhline(points["mean"].mean(), color=palette[method], ls=":", lw=1.4, zorder=1)
+            continue
+        points = points.sort_values("order")
+        x = points["value_of"].map(place).to_numpy(float)
+        control = method in controls
+        axes.plot(
+            x, points["mean"], color=palette[method], marker="" if control else "o", ms=4, **line(control), gid=method
+        )
+        known = np.isfinite(points["lower"].to_numpy(float))
+        if known.any() and not control:
+            axes.fill_between(x, points["lower"], points["upper"], color=palette[method], alpha=0.15, lw=0)
+    if wide:
+        axes.set_xscale("log")
+    axes.set_xticks(list(place.values()), [f"{v:g}" if numbers else str(v) for v in values])
+    axes.minorticks_off()
