@@ -145,7 +145,8 @@ NUMERIC = {
     "labels": {"condition": "other"}, "contrast": {"label": "condition", "positive": "control"}, "donor": "cell_type",
     "hold_out": {"share": 0.5}, "n_cells": 400, "subset_seed": 7, "min_cells": 5, "zeroed_by": "cell_type",
     "target_sum": 1e5, "hvg_flavor": "seurat", "n_top_genes": 99, "gene_sets": ["reactome_v97"], "min_genes": 2,
-    "max_genes": 50, "n_sets": 41, "keep_sets": [], "symbols": "upper",
+    "max_genes": 50, "n_sets": 41, "keep_sets": [], "min_share": 0.1, "merge_above": 0.8, "permute_sets": 7,
+    "corrupt": {"missing": 0.3}, "symbols": "upper",
 }  # fmt: skip
 """Another value of every key that the prepared data depend on and that a config gives."""
 

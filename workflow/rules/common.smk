@@ -57,6 +57,7 @@ for line in config["left_out"]:
 
 ENVIRONMENT = "../../envs/factorbench.yaml"
 RUNS = plan.planned_runs(config)
+NULLS = plan.planned_nulls(config)
 CLAIMS = [SCRIPTS.parents[1] / config["claims"]] if config["claims"] else []
 TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scaling", "full_time", "scores"]
 TABLES += ["claims"] if CLAIMS else []
@@ -89,6 +90,11 @@ def over_seeds(pattern):
     return [pattern.format(dataset=d, method=m) for (d, m), seeds in pairs.items() if seeds > 1]
 
 
+def nulls(pattern):
+    """``pattern`` filled in for every dataset and method whose factors are compared with random gene sets."""
+    return [pattern.format(dataset=d, method=m) for d, m in NULLS]
+
+
 def seeds_of(pattern):
     """A function that fills in ``pattern`` for every seed of a method on a dataset."""
     return lambda w: [
@@ -116,7 +122,10 @@ def dataset(wildcards):
 def raw_files(wildcards):
     """Paths of the files a dataset is read from, by the keys its reader knows."""
     entry = dataset(wildcards)
-    return {key: f"resources/{entry['group']}/{file['name']}" for key, file in entry["files"].items()}
+    paths = {key: f"resources/{entry['group']}/{file['name']}" for key, file in entry["files"].items()}
+    if entry["options"].get("fit_to"):  # simulated data of the shape of another dataset
+        paths["fit_to"] = f"results/data/{entry['options']['fit_to']}/prepared.h5ad"
+    return paths
 
 
 def raw_data(wildcards):

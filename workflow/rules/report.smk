@@ -9,6 +9,7 @@ rule collect:
         runs=runs("results/runs/{dataset}/{method}/{seed}/run.json"),
         scores=runs("results/scores/{dataset}/{method}/{seed}.tsv"),
         over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
+        nulls=nulls("results/scores/{dataset}/{method}/null.tsv"),
         comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
         prepared=expand("results/data/{dataset}/prepared.h5ad", dataset=planned_datasets()),
     output:
@@ -119,6 +120,7 @@ rule manifest:
         models=runs("results/runs/{dataset}/{method}/{seed}/model"),
         scores=runs("results/scores/{dataset}/{method}/{seed}.tsv"),
         over_seeds=over_seeds("results/scores/{dataset}/{method}/seeds.tsv"),
+        nulls=nulls("results/scores/{dataset}/{method}/null.tsv"),
         comparisons=expand("results/comparisons/{dataset}.tsv", dataset=planned_datasets()),
         tables=expand("results/tables/{table}.tsv", table=TABLES),
         cells=cells_tables(),

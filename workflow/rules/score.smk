@@ -43,6 +43,33 @@ rule score_seeds:
         "../scripts/score_seeds.py"
 
 
+# The null of gene sets: the same method on permuted sets, as often as the config says. It is no timing, so it may run
+# beside a fit that leaves a core free.
+rule null:
+    input:
+        prepared="results/data/{dataset}/prepared.h5ad",
+        factors=seeds_of("results/runs/{dataset}/{method}/{seed}/factors.h5ad"),
+        runs=seeds_of("results/runs/{dataset}/{method}/{seed}/run.json"),
+    output:
+        "results/scores/{dataset}/{method}/null.tsv",
+    log:
+        "results/logs/null/{dataset}/{method}.log",
+    benchmark:
+        "results/benchmarks/null/{dataset}/{method}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: fit_threads
+    resources:
+        mem_mb=fit_memory,
+    params:
+        use=lambda wildcards: method(wildcards)["use"],
+        params=lambda wildcards: plan.params_of(config, wildcards.dataset, wildcards.method),
+        null=lambda wildcards: NULLS[wildcards.dataset, wildcards.method],
+        code=lambda wildcards: code("null.py", method_file(wildcards.method)),
+    script:
+        "../scripts/null.py"
+
+
 rule compare:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",

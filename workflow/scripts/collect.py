@@ -7,7 +7,7 @@ from factorbench.results.tables import stack, tables
 
 with reporting(snakemake):
     runs = [read_json(path) for path in snakemake.input.runs]
-    scores = stack(map(read_table, [*snakemake.input.scores, *snakemake.input.over_seeds]))
+    scores = stack(map(read_table, [*snakemake.input.scores, *snakemake.input.over_seeds, *snakemake.input.nulls]))
     comparisons = stack(map(read_table, snakemake.input.comparisons))
     records = map(read_record, snakemake.input.prepared)
     for name, table in tables(runs, scores, comparisons, records, snakemake.params.shown).items():

@@ -20,7 +20,7 @@ RAW_KEYS = ("files", "reader", "options", "without", "expect")
 PREPARE_KEYS = (
     *("labels", "contrast", "donor", "hold_out", "missing", "n_cells", "subset_seed", "min_cells", "zeroed_by"),
     *("target_sum", "hvg_flavor", "n_top_genes", "gene_sets", "prefixes", "descriptions", "min_genes", "max_genes"),
-    *("n_sets", "keep_sets", "symbols", "orthologs"),
+    *("n_sets", "keep_sets", "min_share", "merge_above", "permute_sets", "corrupt", "symbols", "orthologs"),
 )
 """Keys of a dataset that its prepared data depend on, beyond `RAW_KEYS`. A change of any other key, for example of
 the title or the citation, prepares and fits nothing again."""
@@ -36,6 +36,18 @@ def planned_runs(config: dict[str, Any]) -> list[tuple[str, str, int]]:
         for seed in entry.get("seeds", [0])
     ]
     return list(dict.fromkeys(runs))
+
+
+def planned_nulls(config: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the entry of ``nulls`` for each dataset and method that are run, the last one that names them."""
+    runs = {(dataset, method) for dataset, method, _ in planned_runs(config)}
+    return {
+        (dataset, method): entry
+        for entry in config["nulls"]
+        for dataset in entry["datasets"]
+        for method in entry["methods"]
+        if (dataset, method) in runs
+    }
 
 
 def params_of(config: dict[str, Any], dataset: str, method: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .. import registry
 from ..contracts.errors import UserError
 from ..contracts.prepared import HELD_OUT
 from ..registry import refer
-from . import claims, figures, schema
+from . import claims, figures, ranges, schema
 from .plan import RAW_KEYS, archive_entry, planned_runs
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -48,6 +48,7 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
     config = schema.plain(config, where)
     rules = schema.read("config")
     schema.check(config, rules, where)
+    ranges.expand(config, where)
     config["datasets"], shared = inherit(config["datasets"], f"{where}: datasets")
     config = schema.fill(config, rules)
     check_groups(config, where)
@@ -67,10 +68,13 @@ def resolve(config: dict[str, Any], where: str = "config.yaml") -> dict[str, Any
             refer(method, config["methods"], at)
             entry = config["methods"][method]
             dataset["params"][method] = registry.method_params(entry["use"], {**entry["given"], **params}, at)
-    for i, entry in enumerate(config["runs"]):
-        for key in ("datasets", "methods"):
-            for name in entry[key]:
-                refer(name, config[key], f"{where}: runs[{i}].{key}")
+    for section in ("runs", "nulls"):
+        for i, entry in enumerate(config[section]):
+            for key in ("datasets", "methods"):
+                for name in entry[key]:
+                    refer(name, config[key], f"{where}: {section}[{i}].{key}")
+    for entry in config["nulls"]:
+        entry["budget"] = seconds(entry["budget"])
     runs = planned_runs(config)
     config["planned"] = [list(run) for run in runs]
     resolve_report(config, runs, where)
@@ -123,6 +127,11 @@ def resolve_dataset(dataset: dict[str, Any], config: dict[str, Any], where: str)
     spec = load_spec("reader", dataset["reader"], f"{where}.reader")
     given = {"unpacked": config["limits"]["unpacked"]} if "unpacked" in spec.params else {}
     dataset["options"] = registry.resolve(spec, given | dataset["options"], f"{where}.options")
+    template = dataset["options"].get("fit_to")
+    if template:
+        refer(template, config["datasets"], f"{where}.options.fit_to")
+        if config["datasets"][template].get("options", {}).get("fit_to"):
+            raise UserError(f"{where}.options.fit_to: {template} is itself simulated in this way; name real data")
     leave_out(dataset, where)
     collections = dataset["gene_sets"] or default_of("gene_sets", config, where)
     dataset["gene_sets"] = [collections] if isinstance(collections, str) else collections

@@ -128,6 +128,26 @@ def mask(sets: GeneSets, genes: Sequence[str]) -> sparse.csc_matrix:
     return sparse.csc_matrix(entries, shape=(len(genes), len(sets)), dtype=bool)
 
 
+def merge(names: np.ndarray, member: sparse.csc_matrix, above: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Make one set of sets with nearly the same genes; return names, shape (n_sets,), and a mask (n_genes, n_sets).
+
+    Two sets are merged if the Jaccard index of their genes is at least ``above`` (``None``: none are), and so are the
+    sets that are merged with either of them. A merged set has the genes of all; it stands where the first one stood.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    mask = member.toarray()
+    if above is None:
+        return names, mask
+    counts = mask.astype(np.float32)
+    shared, sizes = counts.T @ counts, counts.sum(axis=0)
+    near = shared >= above * (sizes[:, None] + sizes - shared)
+    _, groups = connected_components(sparse.csr_matrix(near), directed=False)
+    order = list(dict.fromkeys(groups))
+    merged = np.stack([mask[:, groups == group].any(axis=1) for group in order], axis=1)
+    return np.array(["+".join(names[groups == group]) for group in order], object), merged
+
+
 def draw(
     kept: np.ndarray, names: Sequence[str], n_sets: int, always: Sequence[str], seed: int, where: str
 ) -> np.ndarray:

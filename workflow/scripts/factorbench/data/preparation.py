@@ -18,8 +18,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from ..contracts.errors import UserError
-from ..contracts.prepared import GENE_ID, HELD_OUT
-from . import gene_sets, symbols, variable_genes
+from ..contracts.prepared import GENE_ID, HELD_OUT, TRUE_MASK
+from ..contracts.truth import has_truth
+from . import altered_sets, gene_sets, symbols, variable_genes
 from .counts import Counts, check_names, checked_counts, seen_in
 from .labels import check_classes, check_donors, hold_out, read_contrast, read_labels, subset
 
@@ -63,7 +64,8 @@ def prepare_blocks(
         Consecutive cells; all of them are as `contracts.prepared.check_prepared` says. Counts are normalised over all
         genes. Then genes are kept that are highly variable among all cells and in a kept gene set; they have the
         symbols of the gene sets. ``obs["held_out"]`` says on which cells methods are not fitted, if the entry holds
-        some out. ``uns["factorbench"]`` counts the cells and genes that each step left.
+        some out. ``varm["true_mask"]`` has the gene sets as they are, if the entry alters them. ``uns["factorbench"]``
+        counts the cells and genes that each step left.
 
     Raises
     ------
@@ -123,23 +125,48 @@ def prepare_blocks(
         "reader": json.loads(raw.uns.get("reader", "{}")),
         "versions": {package: version(package) for package in ("anndata", "numpy", "scanpy", "scipy")},
     }
-    selected, mask = variable[annotated], member[annotated][:, kept].toarray()
+    selected = variable[annotated]
+    names, mask = gene_sets.merge(np.array(list(sets), object)[kept], member[annotated][:, kept], entry["merge_above"])
+    record["sets"]["after merging"] = len(names)
+    varm = {"mask": mask}
+    if entry["permute_sets"] is not None or entry["corrupt"]:
+        varm = {"mask": alter(mask, counts, selected, entry, where), TRUE_MASK: mask}
     var = pd.DataFrame(index=genes[annotated])
     ids = raw.var[GENE_ID] if GENE_ID in raw.var else raw.var_names.to_series()
     var[GENE_ID] = ids.to_numpy(object)[counts.genes[selected]]
-    uns = {"gene_sets": np.array(list(sets), dtype=object)[kept], "factorbench": json.dumps(record)}
+    uns = {"gene_sets": names, "factorbench": json.dumps(record)}
+    if has_truth(raw):
+        varm["weights"] = np.asarray(raw.varm["weights"])[counts.genes[selected]]
+        uns["truth"] = raw.uns["truth"]
     start = 0
     for block in counts:
         stop = start + block.shape[0]
+        rows = counts.cells[start:stop]
         yield AnnData(
             log_normalise(block, entry["target_sum"])[:, selected],
             obs=obs.iloc[start:stop].copy(),
             var=var,
-            varm={"mask": mask},
+            varm=varm,
+            obsm={"activity": sparse.csr_matrix(raw.obsm["activity"][rows])} if has_truth(raw) else None,
             layers={"counts": block[:, selected].astype(np.int32)},
             uns=uns,
         )
         start = stop
+
+
+def alter(mask: np.ndarray, counts: Counts, genes: np.ndarray, entry: dict[str, Any], where: str) -> np.ndarray:
+    """Return the mask, shape (n_genes, n_sets), with permuted or with wrong genes, or both, as the entry says.
+
+    ``genes`` are the positions of its genes among those of ``counts``.
+    """
+    if entry["corrupt"]:
+        mask = altered_sets.corrupt(mask, **entry["corrupt"])
+    if entry["permute_sets"] is not None:
+        expression = (log_normalise(block, entry["target_sum"])[:, genes] for block in counts)
+        mask = altered_sets.permute(
+            mask, altered_sets.expression_strata(expression, f"{where}.permute_sets"), entry["permute_sets"]
+        )
+    return mask
 
 
 def select_counts(
@@ -255,6 +282,13 @@ def select_sets(
     """
     sizes = member.sum(axis=0).A1
     kept = (sizes >= entry["min_genes"]) & (sizes <= (entry["max_genes"] or np.inf))
+    enough = sizes >= entry["min_share"] * np.array([len(members) for members in sets.values()])
+    if kept.any() and not (kept & enough).any():
+        raise UserError(
+            f"{where}.min_share: of no gene set {entry['min_share']:.0%} of the genes are selected; lower min_share or "
+            "raise n_top_genes"
+        )
+    kept &= enough
     if not kept.any():
         advice = symbols.advice(match)
         if not gene_sets.mask(sets, genes).nnz:
