@@ -90,7 +90,9 @@ def prepare_blocks(
     variable = select_genes(counts, steps["genes"], entry, where)
     genes = every_gene[counts.genes[variable]]
     member = gene_sets.mask(sets, genes)
-    kept = select_sets(member, sets, every_gene, match, entry, where)
+    planted = json.loads(raw.uns["truth"]) if has_truth(raw) else []
+    always = [programme["name"] for programme in planted if programme["kind"] == "gene set"]
+    kept = select_sets(member, sets, every_gene, match, entry, where, always)
     annotated = np.flatnonzero(member[:, kept].getnnz(axis=1))
     steps["genes"]["in a kept gene set"] = len(annotated)
     held_out = None
@@ -274,11 +276,12 @@ def select_sets(
     match: dict[str, Any],
     entry: dict[str, Any],
     where: str,
+    planted: Iterable[str] = (),
 ) -> np.ndarray:
     """Select gene sets by size and, if ``n_sets`` is given, at random; bool, shape (n_sets,).
 
     ``member`` says which selected gene is in which set, shape (n_selected, n_sets); ``genes`` are all of the data, and
-    ``match`` is what `symbols.describe_match` says of them.
+    ``match`` is what `symbols.describe_match` says of them. Of simulated data, ``planted`` sets are always drawn.
     """
     sizes = member.sum(axis=0).A1
     kept = (sizes >= entry["min_genes"]) & (sizes <= (entry["max_genes"] or np.inf))
@@ -300,4 +303,5 @@ def select_sets(
         )
     if entry["n_sets"] is None:
         return kept
-    return gene_sets.draw(kept, list(sets), entry["n_sets"], entry["keep_sets"], entry["subset_seed"], where)
+    always = [*entry["keep_sets"], *sets.keys() & set(planted)]
+    return gene_sets.draw(kept, list(sets), entry["n_sets"], always, entry["subset_seed"], where)
