@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib
 import platform
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +35,6 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
     Held-out cells are scored after the clock has stopped. A method that cannot score new cells is not fitted to data
     with held-out cells.
     """
-    from threadpoolctl import threadpool_limits
-
     method = registry.load("method", job["use"])
     started = datetime.datetime.now(datetime.UTC)
     data = read_prepared(job["prepared"])
@@ -47,10 +47,7 @@ def execute(job: dict[str, Any]) -> dict[str, Any]:
     else:
         cells = without_held_out(data)
         cells = cells if method.SPEC.sees_truth else without_truth(cells)
-        for module in method.SPEC.warm_up:
-            importlib.import_module(module)
-        with threadpool_limits(job["threads"]):
-            seed_everything(job["seed"], job["threads"])
+        with ready(method.SPEC, job["seed"], job["threads"]):
             budget.start()
             factors = method.fit(cells, dict(job["params"]), job["seed"], device, budget)
             synchronise(device)
@@ -121,6 +118,18 @@ def run_record(job: dict[str, Any], factors: Factors, data: AnnData, device: str
         "versions": versions(registry.load("method", job["use"]).SPEC.packages),
         "inputs": {"prepared": sha256(job["prepared"])},
     }
+
+
+@contextlib.contextmanager
+def ready(spec: registry.MethodSpec, seed: int, threads: int) -> Iterator[None]:
+    """Import what a method imports late, seed every random generator, and limit all libraries to ``threads``."""
+    from threadpoolctl import threadpool_limits
+
+    for module in spec.warm_up:
+        importlib.import_module(module)
+    with threadpool_limits(threads):
+        seed_everything(seed, threads)
+        yield
 
 
 def seed_everything(seed: int, threads: int) -> None:
