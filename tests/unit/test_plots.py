@@ -6,13 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from factorbench import registry
 from factorbench.contracts.files import read_table, write_table
 from factorbench.reporting.numbers import duration, times
 from factorbench.reporting.plots import _style as style
 from factorbench.reporting.plots import accuracy
-from factorbench.results import scaling
+from factorbench.results import meaning, scaling
 from factorbench.results.cells import cells_table
 from factorbench.results.runtime import runs_table, runtime_table
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -374,6 +375,42 @@ def test_pathways_of_a_method_without_gene_sets_say_so():
         assert len(figure.axes) == 1
 
 
+# --------------------------------------------------------------------------------------------------------- random sets
+
+
+RANDOM_SETS = {"datasets": ["toy"], "methods": ["ae", "pca"], "terms": ["A", "B", "C"]}
+
+
+def nulls():
+    """The table of gene sets: A beats random ones, B does not, C left its set; nothing is known of pca."""
+    usual = dict.fromkeys(meaning.COLUMNS, np.nan) | {
+        "dataset": "toy",
+        "label": "condition=stimulated",
+        "seeds": 3,
+        "permutations": 199,
+    }
+    random = {"random_auroc": 0.6, "random_lower": 0.52, "random_upper": 0.7, "p_random_set": 0.005}
+    rows = [
+        {"factor": "A", "method": "ae", "auroc": 0.9, "in_set_share": 0.8, "q_random_set": 0.01, **random},
+        {"factor": "B", "method": "ae", "auroc": 0.65, "in_set_share": 0.8, "q_random_set": 0.3, **random},
+        {"factor": "C", "method": "ae", "auroc": 0.8, "in_set_share": 0.3, "q_random_set": 0.3, **random},
+        {"factor": "A", "method": "pca", "auroc": 0.7, "permutations": np.nan},
+    ]
+    return {"gene_sets": pd.DataFrame([usual | row for row in rows])}
+
+
+def test_factors_stand_beside_random_sets_filled_where_they_beat_them():
+    figure = draw("random_sets", nulls(), toy.config(), **RANDOM_SETS)
+    dots = {name: drawn(figure, name)[0] for name in ("ae/A", "ae/B", "ae/C", "pca/A")}
+    assert [dots[name].get_markerfacecolor() == "white" for name in dots] == [False, True, True, True]
+    assert [dots[name].get_marker() for name in dots] == ["o", "o", "X", "o"]
+    assert [dots[name].get_xdata()[0] for name in dots] == [0.9, 0.65, 0.8, 0.7]
+    (bar,) = drawn(figure, "null/ae/A")
+    assert list(bar.get_xdata()) == [0.52, 0.7]
+    assert not drawn(figure, "null/pca/A")
+    assert "199 random draws, no p below 0.005" in texts(figure)
+
+
 # ------------------------------------------------------------------------------------------------------------ recovery
 
 
@@ -438,6 +475,10 @@ def examples(cells):
             (accuracies(), {**ACCURACY, "datasets": ["small", "toy"], "terms": ["GONE"]}),
         ],
         "pathways": [(relevances(), {**ae, **more}) for more in ({}, {"published": ["A", "B"]}, {"method": "pca"})],
+        "random_sets": [
+            (nulls(), RANDOM_SETS),
+            (nulls(), {**RANDOM_SETS, "datasets": ["small", "toy"], "terms": ["GONE"]}),
+        ],
         "recovery": [(recovered(), RECOVERY), (recovered(), {**RECOVERY, "methods": ["pca"]})],
         "runtime": [(runs, {"datasets": ["toy"]}), (runs, {"datasets": ["small", "toy"]})],
         "scaling": [(studied(sizes), {"dataset": "toy"}) for sizes in ((50, 100, 200), (50,))],

@@ -13,10 +13,10 @@ from factorbench.contracts.factors import no_factors
 from factorbench.contracts.files import read_table, write_table
 from factorbench.contracts.prepared import prepared_record, read_record, write_prepared
 from factorbench.contracts.scores import SCORE_COLUMNS
-from factorbench.metrics import relevance, separation
+from factorbench.metrics import in_set, relevance, separation
 from factorbench.reporting import facts, numbers, page, terminal
 from factorbench.reporting.claims import verdicts
-from factorbench.results import comparison, scaling
+from factorbench.results import comparison, meaning, nulls, scaling
 from factorbench.results.pathways import top_pathways
 from factorbench.results.runtime import runs_table, runtime_table
 from factorbench.results.seeds import over_seeds
@@ -26,6 +26,8 @@ from tests.unit import metric_fixtures as toy
 
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 ASKED = "condition=stimulated"
+N_QUESTIONS = 4
+"""The condition and three cell types."""
 
 
 class Page(HTMLParser):
@@ -73,9 +75,12 @@ def world(tmp_path_factory):
             seconds = {"ae": 2.0, "slow": 100.0}[method] + seed
             more = {"status": status, "seconds": seconds, "n_factors": len(factors.uns["factors"])}
             runs.append(toy.run(method=method, seed=seed, **more, reason="out of <b>time</b>" if killed else ""))
-            for metric in (separation, relevance):
-                table = metric.score(data, factors, {"folds": 5, "seed": 0})
-                scores.append(table.assign(dataset="toy", method=method, seed=seed, status=status))
+            tables = [
+                metric.score(data, factors, {"folds": 5, "seed": 0}) for metric in (separation, relevance, in_set)
+            ]
+            if method == "ae":  # 99 draws in which random sets separate nothing
+                tables.append(nulls.null_rows(data, factors, np.zeros((99, N_QUESTIONS, 3))))
+            scores += [table.assign(dataset="toy", method=method, seed=seed, status=status) for table in tables]
     write_prepared(folder / "prepared.h5ad", data)
     (folder / "figure2.svg").write_text(SVG, encoding="utf-8")
     return folder, runs, [s[list(SCORE_COLUMNS)] for s in scores if len(s)]
@@ -102,8 +107,9 @@ def render(world, tmp_path, config=None, keep=lambda run: True, **more):
         "scores": scores,
         "runtime": runtime_table(runs, "ae", config["datasets"]),
         "separation": separation_table(scores),
-        "top_pathways": top_pathways(scores, 3),
-        "comparisons": compared(),
+        "gene_sets": meaning.gene_sets_table(scores),
+        "top_pathways": meaning.with_shares(top_pathways(scores, 3), scores),
+        "comparisons": meaning.with_shares(compared(), scores),
         "scaling": pd.DataFrame(columns=[*scaling.LAW_COLUMNS]),
         "full_time": pd.DataFrame(columns=[*scaling.FULL_COLUMNS]),
         **more,
@@ -126,6 +132,33 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(world, tmp_path)
     assert not re.search(r"<(link|iframe|script[^>]*src)|@import|url\(", html)
     (image,) = re.findall(r'<img src="([^"]*)"', html)
     assert image.startswith("data:image/svg+xml;base64,")
+
+
+def test_the_page_says_which_gene_sets_beat_random_ones(world, tmp_path):
+    html, results = render(world, tmp_path)
+    text = Page(html).sections["gene-sets"]
+    rows = results["gene_sets"].query("label == @ASKED").set_index(["method", "factor"])
+    assert rows.loc["ae", "verdict"].to_dict()["C"] == "switched off"
+    beat = [name for name in "AB" if rows.loc[("ae", name), "verdict"] == "more than random sets"]
+    assert beat
+    assert f"{len(beat)} of 3 gene sets" in text
+    assert "(false discovery rate 5 %, 99 random draws)" in text
+    assert "Slow model. Not compared with random sets." in text
+    assert f"{100 * rows.loc[('ae', 'A'), 'in_set_share']:.1f} %" in text
+
+
+def test_a_factor_that_left_its_set_is_marked_wherever_it_is_named(world, tmp_path):
+    folder, runs, scores = world
+    left = [s.assign(value=s["value"].where(s["metric"] != "in_set_share", 0.4)) for s in scores]
+    html, results = render((folder, runs, left), tmp_path)
+    assert set(results["gene_sets"]["verdict"]) == {"no longer its set"}
+    page_ = Page(html)
+    for section in ("separation", "pathways", "certainty", "gene-sets"):
+        assert "A †" in page_.sections[section].replace("A (", "A †").replace("††", "†"), section
+        assert "†" in page_.sections[section], section
+    assert "no longer its set" in page_.sections["answers"]
+    html, _ = render(world, tmp_path)
+    assert "A †" not in Page(html).text
 
 
 def test_the_first_answer_shows_the_numbers_of_the_tables(world, tmp_path):

@@ -59,7 +59,7 @@ ENVIRONMENT = "../../envs/factorbench.yaml"
 RUNS = plan.planned_runs(config)
 NULLS = plan.planned_nulls(config)
 CLAIMS = [SCRIPTS.parents[1] / config["claims"]] if config["claims"] else []
-TABLES = ["runs", "runtime", "separation", "top_pathways", "comparisons", "scaling", "full_time", "scores"]
+TABLES = ["runs", "runtime", "separation", "gene_sets", "top_pathways", "comparisons", "scaling", "full_time", "scores"]
 TABLES += ["claims"] if CLAIMS else []
 SHOWN = {key: config[key] for key in config if key not in ("mirrors", "describe", "limits", "device")}
 """The part of the config that tables, figures and the report show or depend on."""

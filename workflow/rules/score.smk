@@ -51,14 +51,13 @@ rule null:
         factors=seeds_of("results/runs/{dataset}/{method}/{seed}/factors.h5ad"),
         runs=seeds_of("results/runs/{dataset}/{method}/{seed}/run.json"),
     output:
-        "results/scores/{dataset}/{method}/null.tsv",
+        "results/nulls/{dataset}/{method}.tsv",
     log:
         "results/logs/null/{dataset}/{method}.log",
     benchmark:
         "results/benchmarks/null/{dataset}/{method}.tsv"
     conda:
         ENVIRONMENT
-    threads: fit_threads
     resources:
         mem_mb=fit_memory,
     params:

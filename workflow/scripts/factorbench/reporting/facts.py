@@ -10,7 +10,7 @@ import pandas as pd
 from .. import registry
 from ..config.plan import extent
 from ..contracts.scores import contrast_label
-from ..results import scaling
+from ..results import meaning, scaling
 from ..results.runtime import hosts, published_minutes
 from ..results.separation import tally
 
@@ -45,7 +45,12 @@ def chosen_terms(config: dict[str, Any]) -> list[str]:
 
 
 def board(
-    dataset: str, config: dict[str, Any], runs: pd.DataFrame, means: pd.DataFrame, separation: pd.DataFrame
+    dataset: str,
+    config: dict[str, Any],
+    runs: pd.DataFrame,
+    means: pd.DataFrame,
+    separation: pd.DataFrame,
+    gene_sets: pd.DataFrame,
 ) -> dict[str, Any] | None:
     """Return how well one named factor answers the contrast of a dataset, method by method.
 
@@ -70,6 +75,8 @@ def board(
         return None
     of_term = of_label[of_label["factor"] == term].set_index(["method", "metric", "split"])
     relevance = means[(means["metric"] == "relevance") & (means["factor"] == term)].set_index("method")["highest"]
+    sets = gene_sets[(gene_sets["dataset"] == dataset) & (gene_sets["label"] == label) & (gene_sets["factor"] == term)]
+    verdicts = sets.set_index("method")["verdict"]
     rows = []
     for method in config["methods"]:
         if (method, "accuracy", "train") not in of_term.index:
@@ -87,6 +94,7 @@ def board(
                 "seeds": int(train["seeds"]),
                 "on": bool(relevance.get(method, 1) > 0),
                 "active": f"{fits['n_active'].median():.0f} of {fits['n_factors'].median():.0f}",
+                "verdict": verdicts.get(method, ""),
             }
         )
     baseline = float(base.iloc[0])
@@ -103,6 +111,43 @@ def board(
         "rows": sorted(rows, key=lambda r: -r["accuracy"]),
         "best": {row["method"]: row for row in records(best)},
     }
+
+
+def gene_sets(table: pd.DataFrame, datasets: dict[str, Any], terms: list[str]) -> Rows:
+    """Return, for each dataset with a contrast, which gene sets explain it beyond what random sets do.
+
+    ``table`` is that of `results.meaning.gene_sets_table`.
+
+    Returns
+    -------
+    list of dict
+        ``dataset``; ``methods``, for each method the number of ``sets``, the names of those that ``beat`` random sets,
+        how many are ``lost``, random draws (``permutations``) and the ``smallest`` p and q they allow (``None``: not
+        compared); ``rows`` of the table about ``terms``.
+    """
+    result = []
+    for name, facts in datasets.items():
+        if not facts["contrast"]:
+            continue
+        about = table[(table["dataset"] == name) & (table["label"] == contrast_label(facts["contrast"]))]
+        methods = []
+        for method, group in about.groupby("method", sort=False):
+            draws = group["permutations"].max()
+            beat = group[group["verdict"] == meaning.VERDICTS["beats"]].sort_values("p_random_set", kind="stable")
+            methods.append(
+                {
+                    **{"method": method, "sets": len(group), "beat": list(beat["factor"])},
+                    "lost": int((group["verdict"] == meaning.VERDICTS["lost"]).sum()),
+                    "permutations": None if np.isnan(draws) else int(draws),
+                    "smallest": 1 / (1 + draws),
+                    "smallest_q": min(1, len(group) / (1 + draws)),
+                }
+            )
+        order = about["factor"].map({term: i for i, term in enumerate(terms)})
+        shown = about.assign(order=order).dropna(subset="order").sort_values("order", kind="stable")
+        if methods:
+            result.append({"dataset": name, "methods": methods, "rows": records(shown)})
+    return result
 
 
 def contrast_first(table: pd.DataFrame, datasets: dict[str, dict[str, Any]]) -> pd.DataFrame:
@@ -137,7 +182,7 @@ def certainty(
         for method in methods:
             of_seeds = scores[(scores["dataset"] == name) & (scores["method"] == method)]
             of_means = means[(means["dataset"] == name) & (means["method"] == method)]
-            best = of_seeds[of_seeds["metric"] == "best_accuracy"]
+            best = meaning.with_shares(of_seeds[of_seeds["metric"] == "best_accuracy"], of_seeds)
             if best.empty:
                 continue
             donor = of_seeds[(of_seeds["metric"] == "accuracy") & (of_seeds["split"] == "donor")]
@@ -146,7 +191,7 @@ def certainty(
             rows.append(
                 {
                     "method": method,
-                    "factors": tally(best["factor"]),
+                    "factors": tally(meaning.marked(best["factor"], best["in_set_share"])),
                     "accuracy": best["value"].mean(),
                     "chance": of_seeds.loc[of_seeds["metric"] == "null_accuracy", "upper"].max(),
                     "p": _mean(of_means, "p_accuracy", "highest"),
@@ -179,6 +224,7 @@ def new_cells(
                 continue
             alike = of_means[(of_means["method"] == method) & (of_means["metric"] == "score_correlation")]
             row = {"method": method, "term": term, "seeds": int(share.loc["held_out", "seeds"])}
+            row["in_set_share"] = _share(of_means[of_means["method"] == method], term)
             row |= {split: share["mean"].get(split) for split in ("seen", "held_out", "saw_them")}
             row["n"] = int(share.loc["held_out", "n"])
             for split in ("held_out", "seen"):
@@ -218,8 +264,8 @@ def encoders(
         Per method ``encoder``; means over seeds of ``objective`` (eq. 3; ``None`` with group weights by size),
         ``residual`` and ``new_residual`` (that of held-out cells); ``term``, the first of ``terms`` that was tested on
         the contrast, with its ``accuracy``, ``lowest`` and ``highest``; ``best``, the one of ``terms`` with the highest
-        accuracy, and ``best_accuracy``; ``agreement`` of scores between seeds, the median over factors; ``seconds``;
-        ``seeds``.
+        accuracy, with ``best_accuracy`` and ``best_share``, the share in its set; ``agreement`` of scores between
+        seeds, the median over factors; ``seconds``; ``seeds``.
     """
     methods = {m: e for m, e in config["methods"].items() if m not in controls(config)}
     params = {m: e["params"] for m, e in methods.items() if "encoder" in e["params"]}
@@ -261,9 +307,15 @@ def _encoder(means: pd.DataFrame, params: dict[str, Any], label: str, terms: lis
         "highest": None if first is None else first["highest"],
         "best": None if first is None else tested["mean"].idxmax(),
         "best_accuracy": None if first is None else tested["mean"].max(),
+        "best_share": None if first is None else _share(means, tested["mean"].idxmax()),
         "agreement": float(agreement.median()) if len(agreement) else None,
         "seeds": int(means.loc[means["metric"] == "residual", "seeds"].max()),
     }
+
+
+def _share(means: pd.DataFrame, factor: str) -> float | None:
+    """Return the mean ``in_set_share`` of a factor, from the `over_seeds` of one dataset and method."""
+    return _mean(means[means["factor"] == factor], "in_set_share")
 
 
 def _mean(rows: pd.DataFrame, metric: str, column: str = "mean") -> float | None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .. import registry
 from ..config.plan import extent
+from ..results import meaning
 from ..results.runtime import hosts, several_hosts, truth
 from ..results.seeds import over_seeds, tidy
 from . import facts, numbers
@@ -33,6 +34,7 @@ def render(context: dict[str, Any]) -> str:
     for name in ("count", "percent", "points", "duration", "times", "number", "decimals", "with_unit"):
         environment.filters[name] = getattr(numbers, name)
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    environment.tests["lost"] = meaning.lost
     environment.globals["times_range"] = numbers.times_range
     return environment.get_template("report.html.j2").render(context)
 
@@ -61,7 +63,7 @@ def context(
     datasets = {name: dataset_facts(config, records[name], runs[runs["dataset"] == name]) for name in records}
     methods = [name for name in config["methods"] if name in set(runs["method"])]
     whole = [name for name in datasets if not datasets[name]["held_out"]]
-    boards = [facts.board(name, config, runs, means, results["separation"]) for name in whole]
+    boards = [facts.board(name, config, runs, means, results["separation"], results["gene_sets"]) for name in whole]
     in_study = results["runtime"]["dataset"].isin(results["full_time"]["dataset"])
     terms = facts.chosen_terms(config)
     return {
@@ -90,6 +92,8 @@ def context(
         "laws": facts.records(results["scaling"]),
         "not_run_on": facts.not_run_on(runs),
         "separation": facts.by_dataset(facts.contrast_first(results["separation"], datasets), datasets),
+        "gene_sets": facts.gene_sets(results["gene_sets"], datasets, terms),
+        "level": meaning.LEVEL,
         "pathways": facts.pathways(results["top_pathways"]),
         "comparisons": facts.comparisons(results["comparisons"], terms, datasets),
         "certainty": facts.certainty(means, scores, datasets, methods),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..contracts.prepared import prepared_record
+from .meaning import in_set_shares, lost, marked
 from .separation import strengths
 
 if TYPE_CHECKING:
@@ -44,11 +45,15 @@ def cells_table(
         else:
             rows = asked[0 if axis == "x" else -1] if asked else strengths(scores)
             chosen[axis], notes[axis] = best_factor(rows, set(chosen.values()))
+    share = in_set_shares(scores).droplevel(["dataset", "method"])
     for axis, term in chosen.items():
+        if lost(share.get(term)):
+            words = f"{term} is no longer its set ({share[term]:.0%} of its squared loadings lie inside)"
+            notes[axis] = "; ".join(filter(None, [notes[axis], words]))
         values = np.full(data.n_obs, np.nan)
         if term:
             values = np.asarray(factors.obsm["scores"])[:, list(active).index(term)]
-        table[axis], table[f"{axis}_term"] = values, term or None
+        table[axis], table[f"{axis}_term"] = values, marked([term], [share.get(term)])[0] or None
     for label in labels:
         classes = data.obs[label].astype(object)
         table[label] = classes.where(classes.notna(), "unknown").to_numpy()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..statistics import interval
+from .meaning import marked, with_shares
 from .seeds import tidy
 
 RUN = ["dataset", "method", "seed", "label"]
@@ -62,18 +63,21 @@ def separation_table(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame of `COLUMNS`, one row per dataset, method and label
-        ``factor``, the one that is best in most seeds, and ``factors``, which was best in how many seeds (`tally`);
-        means over seeds of the training ``accuracy`` of each seed's best factor with its 95 % interval ``lower`` and
-        ``upper`` (missing below three seeds), of its ``cv_accuracy``, of its ``auroc`` (1/2 + strength, whichever
-        class scores higher) and of the ``baseline``; ``candidates``, ``seeds``, ``n`` cells.
+        ``factor``, the one that is best in most seeds; ``factors``, which was best in how many seeds (`tally`), with a
+        mark if it is no longer its set (`meaning.marked`); means over seeds of the training ``accuracy`` of each
+        seed's best factor with its 95 % interval ``lower`` and ``upper`` (missing below three seeds), of its
+        ``cv_accuracy``, of its ``auroc`` (1/2 + strength, whichever class scores higher) and of the ``baseline``;
+        ``candidates``, ``seeds``, ``n`` cells.
     """
     rows = []
-    for (dataset, method, label), group in best_by_seed(scores).groupby(["dataset", "method", "label"], sort=False):
+    best = with_shares(best_by_seed(scores), scores)
+    for (dataset, method, label), group in best.groupby(["dataset", "method", "label"], sort=False):
         accuracy, lower, upper = interval(group["accuracy"])
+        names = marked(group["factor"], group["in_set_share"])
         rows.append(
             {
                 **{"dataset": dataset, "method": method, "label": label},
-                **{"factor": Counter(group["factor"]).most_common(1)[0][0], "factors": tally(group["factor"])},
+                **{"factor": Counter(group["factor"]).most_common(1)[0][0], "factors": tally(names)},
                 **{"accuracy": accuracy, "lower": lower, "upper": upper, "cv_accuracy": group["cv_accuracy"].mean()},
                 **{"auroc": 0.5 + group["strength"].mean(), "baseline": group["baseline"].mean()},
                 **{"candidates": int(group["candidates"].max()), "seeds": len(group), "n": int(group["n"].max())},

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..contracts.scores import SCORE_COLUMNS, check_scores
-from . import scaling
+from . import meaning, scaling
 from .pathways import top_pathways
 from .runtime import runs_table, runtime_table
 from .separation import separation_table
@@ -42,8 +42,9 @@ def tables(
         "runs": table,
         "runtime": runtime_table(table, report["reference"], datasets, report["paper_minutes"]),
         "separation": separation_table(scores),
-        "top_pathways": top_pathways(scores, report["top"]),
-        "comparisons": comparisons,
+        "gene_sets": meaning.gene_sets_table(scores),
+        "top_pathways": meaning.with_shares(top_pathways(scores, report["top"]), scores),
+        "comparisons": meaning.with_shares(comparisons, scores),
         "scaling": scaling.laws(sized),
         "full_time": scaling.full_times(sized, report["reference"]),
         "scores": scores[list(SCORE_COLUMNS)],

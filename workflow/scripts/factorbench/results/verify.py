@@ -79,7 +79,7 @@ def make_again(record: dict[str, Any], root: Path, folder: Path) -> None:
         If that fails; Snakemake's output goes to stderr.
     """
     (folder / "results").mkdir()
-    for part in ("data", "runs"):
+    for part in ("data", "runs", "nulls"):
         (folder / "results" / part).symlink_to(root / "results" / part)
     write_json(folder / "config.yaml", record["given"])  # json is valid YAML
     # No rule here reads the downloads, but Snakemake would look for them.

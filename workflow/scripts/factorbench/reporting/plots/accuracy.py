@@ -10,6 +10,7 @@ import pandas as pd
 
 from ...contracts.scores import contrast_label
 from ...registry import REQUIRED, FigureSpec, Param
+from ...results.meaning import lost, with_shares
 from ...results.seeds import tidy
 from ...results.separation import strengths
 from ...statistics import interval
@@ -35,7 +36,8 @@ SPEC = FigureSpec(
     needs_contrast=True,
     reading=(
         "Small dots are seeds, large dots their mean, lines its 95 % interval (Student's t; none below three seeds). "
-        "Hollow: the factor was switched off, so only the baseline is left. Dashed line: share of the larger class."
+        "Hollow: the factor was switched off, so only the baseline is left. Cross: less than half of its squared "
+        "loadings lie in its gene set. Dashed line: share of the larger class."
     ),
 )
 
@@ -81,6 +83,8 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     handles += [style.handle("one seed", ms=3.3)]
     if not every["on"].all():
         handles.append(style.handle("switched off", mfc="white", ms=6.5))
+    if every["lost"].any():
+        handles.append(style.handle("no longer its set", marker="X", ms=6.5))
     figure.legend(handles=handles, loc="outside right upper", handletextpad=0.3, labelspacing=0.7)
     style.note(figure, [*remarks, *style.caveats(config, params["datasets"])], int(width * 16))
     return figure
@@ -113,7 +117,10 @@ def automatic(scores: pd.DataFrame, params: dict[str, Any], config: dict[str, An
 
 
 def accuracies(scores: pd.DataFrame, dataset: str, params: dict[str, Any], config: dict[str, Any]) -> pd.DataFrame:
-    """Return ``value``, ``on`` (not switched off) and the contrast's ``baseline`` per method, factor and seed."""
+    """Return ``value``, ``on`` (not switched off) and the contrast's ``baseline`` per method, factor and seed.
+
+    ``lost`` says of a method's factor that it is no longer its set.
+    """
     keys, label = ["method", "factor", "seed"], contrast_label(config["datasets"][dataset]["contrast"])
     scores = scores[scores["dataset"] == dataset].dropna(subset="value")
     rows = scores[scores["method"].isin(params["methods"]) & scores["factor"].isin(params["terms"])]
@@ -121,7 +128,9 @@ def accuracies(scores: pd.DataFrame, dataset: str, params: dict[str, Any], confi
     relevance = rows[rows["metric"] == "relevance"].rename(columns={"value": "relevance"})
     table = accuracy[[*keys, "value"]].merge(relevance[[*keys, "relevance"]], how="left", on=keys)
     baseline = scores.loc[(scores["metric"] == "baseline") & (scores["label"] == label), "value"]
-    return table.assign(on=table["relevance"].fillna(1) > 0, baseline=next(iter(baseline), np.nan))
+    table = with_shares(table.assign(dataset=dataset), scores)
+    on = table["relevance"].fillna(1) > 0
+    return table.assign(on=on, lost=lost(table["in_set_share"]), baseline=next(iter(baseline), np.nan))
 
 
 def draw(axes: Axes, points: pd.DataFrame, terms: list[str], colours: dict[str, str]) -> None:
@@ -138,7 +147,9 @@ def draw(axes: Axes, points: pd.DataFrame, terms: list[str], colours: dict[str, 
             ends = np.clip([lower, upper], 0, 1)
             axes.plot([x, x], ends, color=colour, lw=1.1, alpha=0.6, zorder=2, gid=f"interval of {gid}")
         face = colour if seeds["on"].any() else "white"
-        axes.plot(x, mean, "o", ms=6.5, mfc=face, mec=colour, mew=1.3, zorder=4, gid=gid)
+        axes.plot(
+            x, mean, "X" if seeds["lost"].any() else "o", ms=6.5, mfc=face, mec=colour, mew=1.3, zorder=4, gid=gid
+        )
     for j in range(1, len(terms)):
         axes.axvline(j - 0.5, color=style.FAINT, lw=0.8, zorder=0)
     base = points["baseline"].iloc[0]

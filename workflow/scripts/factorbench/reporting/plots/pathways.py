@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...registry import REQUIRED, FigureSpec, Param
+from ...results.meaning import MARK, in_set_shares, marked
 from ...results.pathways import annotated_relevance, rank_agreement
 from ...results.seeds import over_seeds
 from . import _style as style
@@ -39,6 +40,7 @@ ROW = 0.42
 """Height of a row in inches: three lines of a long name."""
 ABOVE, BELOW = 1.1, 0.55
 """Room above and below the rows in inches."""
+LOST = f"{MARK.strip()} no longer its set: less than half of the squared loadings of the factor lie inside."
 
 
 def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[str, Any]) -> Figure:
@@ -63,7 +65,11 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     if top.empty:
         style.empty(axes, f"Nothing to draw: {method} has no gene set that is switched on.")
     else:
-        draw(axes, rows, top, n)
+        shares = in_set_shares(tables["scores"]).get((params["dataset"], params["method"]), pd.Series(dtype=float))
+        names = marked(top.index, shares.reindex(top.index))
+        draw(axes, rows, top, names, n)
+        if any(name.endswith(MARK) for name in names):
+            remarks.append(LOST)
         if seeds > 1:
             handles = [style.handle("mean over seeds", OURS, ms=6.5)]
             handles.append(style.handle("seeds, their range", OURS, ls="-", lw=1.2, ms=3.3, alpha=0.6))
@@ -73,20 +79,21 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
             agreement = rank_agreement(relevance, published)
             beside = figure.add_axes((7.2 / width, bottom, 5.2 / width, share))
             draw_published(beside, list(top.index), relevance, agreement["ranks"], n)
-            remarks = in_words(agreement, len(published))
+            remarks += in_words(agreement, len(published))
     style.note(figure, [*remarks, *style.caveats(config, [params["dataset"]])], int(width * 15))
     return figure
 
 
-def draw(axes: Axes, rows: pd.DataFrame, top: pd.Series, n: int) -> None:
-    for y, (name, mean) in enumerate(top.items()):
+def draw(axes: Axes, rows: pd.DataFrame, top: pd.Series, names: list[str], n: int) -> None:
+    """Draw one row for each gene set of ``top`` under the name to be shown."""
+    for y, ((name, mean), shown) in enumerate(zip(top.items(), names, strict=True)):
         values = rows.loc[rows["factor"] == name, "value"].dropna().to_numpy()
         if len(values) > 1:
             axes.plot([values.min(), values.max()], [y, y], color=OURS, lw=1.2, alpha=0.6, zorder=2, gid="range")
             axes.scatter(values, np.full(len(values), y), s=11, c=OURS, alpha=0.6, lw=0, zorder=3)
         axes.plot(mean, y, "o", ms=6.5, color=OURS, zorder=4, gid=f"mean/{name}")
         text = {"va": "center", "ha": "right", "fontsize": 8, "transform": axes.get_yaxis_transform()}
-        axes.text(-0.1, y, style.wrapped(name, 34), **text)
+        axes.text(-0.1, y, style.wrapped(shown, 34), **text)
     axes.set_yticks(range(len(top)), range(1, len(top) + 1))
     axes.set_ylim(n - 0.4, -0.6)
     axes.set_xlim(left=0)
