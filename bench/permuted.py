@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from factorbench.model.covariance import gene_covariance
-from factorbench.model.params import check_params
-from factorbench.model.prox import penalty_weights
-from factorbench.model.solver import Penalty, initial_loadings, solve_many
+from factorbench.model import InterpretableAutoencoder
 from factorbench.progress import bar
+from factorbench.runs.permuted import permuted_masks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,15 +21,14 @@ class Permuted(NamedTuple):
 
     Attributes
     ----------
-    covariance_seconds, seconds
-        Seconds of the covariance, and of the solutions for the permuted masks.
+    seconds
+        Seconds of the covariance and of all solutions.
     own
         Eq. 3 of the exact solution for the mask itself.
     masks
         One row per permuted mask: ``objective`` (eq. 3) and ``converged``.
     """
 
-    covariance_seconds: float
     seconds: float
     own: float
     masks: pd.DataFrame
@@ -41,31 +37,18 @@ class Permuted(NamedTuple):
 def permuted(data: AnnData, n_masks: int, threads: int) -> Permuted:
     """Solve eq. 3 with the paper's lambdas for the mask of ``data`` and for ``n_masks`` permutations of its genes.
 
-    The seeds of the permutations are 0, 1, ..., as in `factorbench.methods.random_mask`. ``threads`` masks are solved
-    at the same time.
+    ``threads`` masks are solved at the same time.
     """
-    params, mask = check_params({"encoder": "linear"}), np.asarray(data.varm["mask"])
-    began = time.perf_counter()
-    covariance = gene_covariance(data.X, np.zeros((data.n_obs, 0), np.float32), params["center"]).genes
-    covariance_seconds = time.perf_counter() - began
-
-    def problem(mask: np.ndarray) -> tuple[np.ndarray, Penalty]:
-        weights = penalty_weights(torch.from_numpy(mask), params)
-        return initial_loadings(mask.T, 0, covariance), Penalty(weights.genes.T.numpy(), weights.factors.numpy())
-
-    def solved(masks: Iterator[np.ndarray]) -> Iterator[dict[str, float]]:
-        limits = {"tolerance": params["optimality"], "max_sweeps": params["max_sweeps"]}
-        for solution in solve_many(covariance, map(problem, masks), params["lambda0"], threads=threads, **limits):
-            yield {"objective": solution.history[-1]["objective"], "converged": solution.converged}
-
-    (own,) = solved(iter([mask]))
-    orders = (np.random.default_rng(seed).permutation(len(mask)) for seed in range(n_masks))
+    masks = itertools.islice(permuted_masks(data, "bench"), n_masks)
+    masks = itertools.chain([np.asarray(data.varm["mask"])], masks)
     rows, began = [], time.perf_counter()
-    with bar(n_masks, "permuted gene sets", "masks") as progress:
-        for row in solved(mask[order] for order in orders):
-            rows.append(row)
+    with bar(n_masks + 1, "permuted gene sets", "masks") as progress:
+        for ae in InterpretableAutoencoder(encoder="linear").fit_many(data, masks, threads=threads):
+            objective = ae.outcome.history[-1]["objective"]
+            rows.append({"objective": objective, "converged": ae.outcome.converged})
             progress.update()
-    return Permuted(covariance_seconds, time.perf_counter() - began, own["objective"], pd.DataFrame(rows))
+    seconds = time.perf_counter() - began
+    return Permuted(seconds, rows[0]["objective"], pd.DataFrame(rows[1:]))
 
 
 def report(data: AnnData, n_masks: int, threads: int) -> None:
@@ -74,8 +57,8 @@ def report(data: AnnData, n_masks: int, threads: int) -> None:
     values = result.masks["objective"]
     print(
         f"\nexact solutions for {n_masks:,} masks with permuted genes, {threads} threads\n"
-        f"{result.covariance_seconds:.2f} s for the covariance, {result.seconds:.1f} s for the masks, "
-        f"{n_masks / result.seconds:.1f} masks a second; {result.masks['converged'].sum():,} converged\n"
+        f"{result.seconds:.1f} s, {n_masks / result.seconds:.1f} masks a second; "
+        f"{result.masks['converged'].sum():,} converged\n"
         f"eq. 3: lowest {values.min():.4f}, median {values.median():.4f}, highest {values.max():.4f}; "
         f"with genes that are not permuted {result.own:.4f}"
     )

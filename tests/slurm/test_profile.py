@@ -28,7 +28,7 @@ def bench(tmp_path_factory):
     bench = ClusterBench(tmp_path_factory.mktemp("plan"))
     bench.config = planted_config(bench.folder)
     bench.config["methods"]["patient"] = {"use": "fsclvm", "params": {"n_dense": 3}}
-    bench.config["methods"]["random_mask"]["timeout"] = "2h"
+    bench.config["methods"]["strict"]["timeout"] = "2h"
     bench.config["runs"].append({"datasets": ["planted"], "methods": ["patient"]})
     path = bench.result("data/planted/prepared.h5ad")
     path.parent.mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_time_is_that_of_the_time_out_or_the_budget_or_a_day(planned):
         "gene_set_mean": 15 + 24 * 60,
         "pca": 15 + 24 * 60,
         "patient": 15 + 24 * 60,
-        "random_mask": 15 + 120,
+        "strict": 15 + 120,
         "fsclvm": 16,
         "impatient": 16,
     }
@@ -98,7 +98,7 @@ def test_threads_are_those_of_the_method(planned):
     threads = {method: int(requests["threads"]) for method, requests in fits(planned).items()}
     assert threads == {
         "ae": 4,
-        "random_mask": 4,
+        "strict": 4,
         "fsclvm": 1,
         "impatient": 1,
         "patient": 1,
@@ -110,7 +110,7 @@ def test_threads_are_those_of_the_method(planned):
 @pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
 def test_methods_that_can_use_a_gpu_request_one_unless_the_device_is_cpu(bench, device):
     with_gpu = {method for method, requests in fits(plan(bench, device=device)).items() if "gpu" in requests}
-    assert with_gpu == (set() if device == "cpu" else {"ae", "random_mask"})
+    assert with_gpu == (set() if device == "cpu" else {"ae", "strict"})
 
 
 def test_a_run_takes_the_memory_that_its_method_predicts(tmp_path):

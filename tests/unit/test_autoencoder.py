@@ -14,7 +14,7 @@ from factorbench.contracts.budget import Budget
 from factorbench.contracts.errors import UserError
 from factorbench.contracts.factors import read_factors, write_factors
 from factorbench.contracts.files import on_disk
-from factorbench.methods import interpretable_ae, random_mask
+from factorbench.methods import interpretable_ae
 from factorbench.model import InterpretableAutoencoder, training
 from factorbench.model.cells import DenseCells, SparseCells, batch_sizes
 from factorbench.model.covariates import encode_covariates, learn_covariates
@@ -29,7 +29,6 @@ from tests.unit.ae_data import BudgetOfChecks, planted
 QUICK = {"hidden": [16], "epochs": 3, "min_updates": 0, "batch_size": 62}
 THOROUGH = {"hidden": [32], "epochs": 20, "min_updates": 0, "batch_size": 62, "lambda3": 2.0}
 AUTHORS = {"hidden": [16], "epochs": 3, "min_updates": 0, "recipe": "authors"}
-METHODS = pytest.mark.parametrize("method", [interpretable_ae, random_mask])
 
 
 @pytest.fixture(scope="module")
@@ -666,22 +665,22 @@ def test_models_do_not_share_their_defaults():
 # ------------------------------------------------------------------------------------------------------------- methods
 
 
-@METHODS
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_resolved_parameters_say_how_the_model_is_trained(method, recipe):
-    params = registry.method_params(method.SPEC.name, {"recipe": recipe, "epochs": 7}, "here")
+def test_resolved_parameters_say_how_the_model_is_trained(recipe):
+    params = registry.method_params(interpretable_ae.SPEC.name, {"recipe": recipe, "epochs": 7}, "here")
     assert {key: params[key] for key in RECIPES[recipe]} == RECIPES[recipe] | {"epochs": 7}
     assert params["recipe"] == recipe
     assert None not in params.values()
     assert InterpretableAutoencoder(**params).params == params, "completed parameters are complete"
     with pytest.raises(UserError, match=r"here\.hidden: .*above zero"):
-        registry.method_params(method.SPEC.name, {"recipe": recipe, "hidden": [0]}, "here")
+        registry.method_params(interpretable_ae.SPEC.name, {"recipe": recipe, "hidden": [0]}, "here")
 
 
-@METHODS
-def test_methods_return_valid_factors(data, tmp_path, method):
-    params = registry.method_params(method.SPEC.name, {**QUICK, "n_dense": 2, "covariates": ["batch"]}, "here")
-    factors = method.fit(data, params, 0, "cpu", Budget())
+def test_the_method_returns_valid_factors(data, tmp_path):
+    params = registry.method_params(
+        interpretable_ae.SPEC.name, {**QUICK, "n_dense": 2, "covariates": ["batch"]}, "here"
+    )
+    factors = interpretable_ae.fit(data, params, 0, "cpu", Budget())
     write_factors(tmp_path / "factors.h5ad", factors, data)
     assert read_factors(tmp_path / "factors.h5ad").n_obs == data.n_obs
     assert (factors.status, factors.iterations) == ("ok", 3)
@@ -689,30 +688,14 @@ def test_methods_return_valid_factors(data, tmp_path, method):
     np.testing.assert_allclose(fitted, factors.model.reconstruct(data), atol=1e-4)
 
 
-@METHODS
-def test_methods_refuse_a_single_cell_before_training(method):
-    params = registry.method_params(method.SPEC.name, {}, "here")
-    method.check(2, 100, 10, params)
+def test_the_method_refuses_a_single_cell_before_training():
+    params = registry.method_params(interpretable_ae.SPEC.name, {}, "here")
+    interpretable_ae.check(2, 100, 10, params)
     with pytest.raises(UserError, match="needs two"):
-        method.check(1, 100, 10, params)
+        interpretable_ae.check(1, 100, 10, params)
 
 
 def test_scores_that_are_not_finite_count_as_divergence(data, monkeypatch):
     monkeypatch.setattr(InterpretableAutoencoder, "transform", lambda self, data: np.full((data.n_obs, 12), np.inf))
     factors = interpretable_ae.fit(data, QUICK, 0, "cpu", Budget())
     assert (factors.status, factors.scores.shape) == ("diverged", (data.n_obs, 0))
-
-
-def test_random_mask_keeps_sizes_and_overlaps_and_explains_less(data, thorough):
-    factors = random_mask.fit(data, THOROUGH, 0, "cpu", Budget())
-    mask, permuted = data.varm["mask"].astype(int), factors.mask.astype(int)
-    np.testing.assert_array_equal(permuted.T @ permuted, mask.T @ mask)
-    assert not np.array_equal(permuted, mask)
-    assert random_mask.SPEC.control
-    assert random_mask.SPEC.params == interpretable_ae.SPEC.params
-
-    def match(scores):
-        """Mean over four factors of the correlation with the most similar programme."""
-        return np.mean([max(correlation(scores[:, k], truth) for truth in data.obsm["truth"].T) for k in range(4)])
-
-    assert match(factors.scores) < match(thorough.transform(data)) - 0.2
