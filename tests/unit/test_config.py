@@ -43,6 +43,15 @@ def test_a_derived_dataset_shares_files_and_raw_data(config):
     assert (resolved["other"]["group"], resolved["other"]["raw"]) == ("kang", "other")
 
 
+def test_options_are_inherited_one_by_one_unless_the_reader_changes(config):
+    config["datasets"]["more"] = {"from": "planted", "options": {"n_cells": 70}}
+    config["datasets"]["other"] = {"from": "planted", "reader": "h5ad", "options": {"layer": "counts"}}
+    resolved = resolve(config)["datasets"]
+    assert resolved["more"]["options"] == resolved["planted"]["options"] | {"n_cells": 70}
+    assert resolved["planted"]["options"]["n_cells"] != 70
+    assert "n_cells" not in resolved["other"]["options"]
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [(90, 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86400), (None, None)]
 )

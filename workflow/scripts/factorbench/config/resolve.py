@@ -112,6 +112,8 @@ def inherit(datasets: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[
             refer(parent, datasets, f"{where}.{name}.from")
             complete(parent, (*chain, name))
             entries[name] = {**entries[parent], **entry}
+            if "options" in entry and "reader" not in entry:  # options of the same reader
+                entries[name]["options"] = {**entries[parent].get("options", {}), **entry["options"]}
             shared[name] = {
                 "group": shared[parent]["group"],
                 "raw": name if any(key in entry for key in RAW_KEYS) else shared[parent]["raw"],
