@@ -41,9 +41,9 @@ SPEC = Spec(
         "n_active": Param(3, "further sets whose activity varies between cells; the rest have no effect", minimum=0),
         "choose": Param(
             "any",
-            "which real sets are active: any; apart, partial or nested: those whose largest overlap with another set, "
-            "as a share of the smaller one, is below 0.2, between, or 0.8 and more",
-            choices=("any", "apart", "partial", "nested"),
+            "which real sets are active, by the overlap of two as a share of the smaller one: any; apart: any two "
+            "overlap by less than 0.2; nested: pairs that overlap by 0.8 and more",
+            choices=("any", "apart", "nested"),
         ),
         "effect": Param(1.0, "mean natural logarithm of the fold change of a gene in an active set", minimum=0.0),
         "responding": Param(1.0, "share of the genes of an active set that respond", minimum=0.0, maximum=1.0),
@@ -67,6 +67,9 @@ SPEC = Spec(
     },
 )
 CONDITIONS = ("control", "stimulated")
+
+APART, NESTED = 0.2, 0.8
+"""Overlap of two active gene sets, as a share of the smaller one: below the first, or at least the second."""
 
 BLOCK = 4_000
 """Cells drawn at a time. It bounds the memory: 4,000 x 2,000 numbers take 64 MB."""
@@ -213,16 +216,23 @@ def choose(member: np.ndarray, options: dict[str, Any], rng: np.random.Generator
     sizes = counts.sum(axis=0)
     overlap = counts.T @ counts / np.minimum(sizes[:, None], sizes)
     np.fill_diagonal(overlap, 0)
-    largest = overlap.max(axis=1)
-    limits = {"any": (0, 2), "apart": (0, 0.2), "partial": (0.2, 0.8), "nested": (0.8, 2)}
-    low, high = limits[options["choose"]]
-    candidates = np.flatnonzero((largest >= low) & (largest < high))
-    if len(candidates) < n_wanted:
+    left, chosen = rng.permutation(len(sizes)), []
+    while len(left) and len(chosen) < n_wanted:
+        first, left = left[0], left[1:]
+        if options["choose"] == "apart":
+            left = left[overlap[first, left] < APART]
+            chosen.append(first)
+        elif options["choose"] == "any":
+            chosen.append(first)
+        elif len(partners := left[overlap[first, left] >= NESTED]):
+            chosen += [first, partners[0]]
+            left = left[left != partners[0]]
+    if len(chosen) < n_wanted:
         raise UserError(
-            f"options.choose: {options['choose']}: {len(candidates)} of the gene sets are such, and {n_wanted} are to "
-            "be active; choose any, or lower n_types or n_active"
+            f"options.choose: {options['choose']}: {len(chosen)} such gene sets were found, and {n_wanted} are to be "
+            "active; choose any, or lower n_types or n_active"
         )
-    return rng.permutation(candidates)[:n_wanted]
+    return np.array(chosen[:n_wanted], int)
 
 
 def activities(programmes: list[dict[str, str]], labels: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
