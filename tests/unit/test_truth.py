@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from factorbench import registry
 from factorbench.contracts.budget import Budget
-from factorbench.contracts.errors import ContractError
+from factorbench.contracts.errors import ContractError, UserError
 from factorbench.contracts.factors import Factors, read_factors, write_factors
 from factorbench.contracts.prepared import TRUE_MASK
 from factorbench.contracts.truth import read_truth, without_truth
@@ -155,6 +155,9 @@ def test_copied_gene_sets_have_what_they_were_given_and_restore_nothing(written)
         missing = (true[:, k] & ~given).sum() / (~given).sum()
         assert values(table, "aupr_missing")[name] == pytest.approx(missing)  # that of a guess
         assert values(table, "auroc_added")[name] == 0.5
+        assert values(table, "aupr_top")[name] == pytest.approx(
+            kept / given.sum()
+        )  # genes without a loading are left out
     best = scored("recovery", data, written(data, factors_of("oracle", data)))
     for measure in ("aupr", "aupr_missing", "auroc_added", "precision", "recall"):
         assert set(values(best, measure).values()) == {1.0}, measure
@@ -225,6 +228,23 @@ def test_a_shuffled_background_has_the_same_genes_in_other_places(tmp_path):
     np.testing.assert_array_equal(np.sort(shuffled.log_mean), np.sort(template.log_mean))
     assert np.abs(np.corrcoef(shuffled.log_mean, template.log_mean)[0, 1]) > 0.9
     assert (shuffled.background != template.background).any(axis=1).mean() > 0.8
+
+
+@pytest.mark.parametrize(("how", "fits"), [("apart", lambda x: x < 0.2), ("nested", lambda x: x >= 0.8)])
+def test_active_sets_are_apart_or_nested(how, fits):
+    rng = np.random.default_rng(0)
+    outer = rng.random((200, 12)) < 0.2
+    member = np.column_stack([outer, outer & (rng.random(outer.shape) < 0.5), rng.random((200, 40)) < 0.03])
+    options = {"choose": how, "n_condition": 1, "n_types": 1, "n_active": 4}
+    chosen = simulated.choose(member, options, np.random.default_rng(1))
+    assert len(set(chosen)) == 6
+    sets = [set(np.flatnonzero(member[:, k])) for k in chosen]
+    largest = [max(len(a & b) / min(len(a), len(b)) for b in sets if b is not a) for a in sets]
+    assert all(map(fits, largest))
+    with pytest.raises(
+        UserError, match=r"options\.choose: nested: 0 such gene sets were found, and 6 are to be active"
+    ):
+        simulated.choose(np.eye(50, dtype=bool), options | {"choose": "nested"}, rng)
 
 
 def test_what_is_planted_follows_the_options():
