@@ -114,7 +114,7 @@ def config():
         "gene_sets": {"sets": {"title": "Toy sets", "citation": "", "doi": "", "licence": "CC BY 4.0"}},
         "methods": {name: {"title": t, "use": USES.get(name, name), "params": {}} for name, t in titles.items()},
         "figures": {},
-        "report": {"title": "Which model?", "reference": "ae", "top": 10},
+        "report": {"title": "Which model?", "reference": "ae", "top": 10, "times": True},
         "left_out": ["figure x: not drawn"],
         "other_claims": [],
     }

@@ -28,6 +28,21 @@ def test_a_dataset_from_one_with_a_range_is_repeated_with_it():
     assert config["datasets"]["wrong_1"] == {"from": "base_1", "corrupt": {"missing": 0.3, "seed": 11}}
 
 
+def test_draws_are_datasets_that_differ_in_seeds_only():
+    datasets = {
+        "real": {"title": "Real", "permute_sets": None, "n_cells": None},
+        "null_0": {"title": "Null (1 of 2)", "permute_sets": 5, "n_cells": None},
+        "null_1": {"title": "Null (2 of 2)", "permute_sets": 6, "n_cells": None},
+        "few": {"title": "Few", "permute_sets": 6, "n_cells": 9},
+        "a": {"corrupt": {"missing": 0.1, "seed": 1}, "options": {"seed": 1}},
+        "b": {"corrupt": {"missing": 0.1, "seed": 2}, "options": {"seed": 3}},
+        "c": {"corrupt": {"missing": 0.2, "seed": 2}, "options": {"seed": 3}},
+    }
+    assert ranges.draws(datasets) == {
+        **{"real": ["real"], "null_0": ["null_0", "null_1"], "few": ["few"], "a": ["a", "b"], "c": ["c"]}
+    }
+
+
 @pytest.mark.parametrize(
     ("datasets", "pattern"),
     [

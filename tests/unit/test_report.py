@@ -161,6 +161,27 @@ def test_a_factor_that_left_its_set_is_marked_wherever_it_is_named(world, tmp_pa
     assert "A †" not in Page(html).text
 
 
+def test_what_is_recovered_is_a_table_of_means_over_data(world, tmp_path):
+    folder, runs, scores = world
+    known = [{"metric": "aupr", "label": "", "split": "", "factor": f, "value": v} for f, v in (("A", 0.8), ("B", 0.6))]
+    known.append({"metric": "decoys_off", "label": "", "split": "", "factor": "", "method": "slow", "value": 0.25})
+    html, _ = render((folder, runs, [*scores, toy.scores(*known)]), tmp_path)
+    text = Page(html).sections["recovery"]
+    assert "Interpretable AE 0.70 –" in text
+    assert "Slow model – 0.25" in text
+    assert "recovery" not in Page(render(world, tmp_path)[0]).sections
+
+
+def test_times_that_cannot_be_compared_are_not_shown(world, tmp_path):
+    config = toy.config()
+    config["report"]["times"] = False
+    shown, hidden = Page(render(world, tmp_path)[0]), Page(render(world, tmp_path, config)[0])
+    assert "time" in shown.sections
+    assert "time" not in hidden.sections
+    assert "as long as" in shown.sections["answers"]
+    assert "as long as" not in hidden.text
+
+
 def test_the_first_answer_shows_the_numbers_of_the_tables(world, tmp_path):
     html, results = render(world, tmp_path)
     text = Page(html).sections["answers"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..contracts.errors import UserError
 
 SEEDS = (("permute_sets",), ("corrupt", "seed"), ("options", "seed"))
 """Keys of a dataset whose value may be a range."""
+
+OWN = ("from", "group", "raw", "title")
+"""Keys of a resolved dataset in which repetitions with other seeds differ."""
 
 LONGEST = 10_000
 """Datasets that one range may make."""
@@ -46,6 +50,24 @@ def expand(config: dict[str, Any], where: str) -> None:
     for entry in entries:
         if isinstance(entry.get("datasets"), list):
             entry["datasets"] = [copy for name in entry["datasets"] for copy in repeated.get(name, [name])]
+
+
+def draws(datasets: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the datasets of a resolved config that differ in seeds only (`SEEDS`), by the first of them."""
+    groups: dict[str, list[str]] = {}
+    for name, entry in datasets.items():
+        same = json.dumps({key: _without_seed(key, value) for key, value in entry.items() if key not in OWN})
+        groups.setdefault(same, []).append(name)
+    return {names[0]: names for names in groups.values()}
+
+
+def _without_seed(key: str, value: Any) -> Any:
+    for first, *rest in SEEDS:
+        if key == first and not rest:
+            return value is not None
+        if key == first and isinstance(value, dict):
+            return {k: v for k, v in value.items() if k != rest[0]}
+    return value
 
 
 def _seeds(name: str, datasets: dict[str, Any], where: str, chain: tuple[str, ...]) -> range | None:

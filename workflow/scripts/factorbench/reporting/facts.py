@@ -11,8 +11,10 @@ from .. import registry
 from ..config.plan import extent
 from ..contracts.scores import contrast_label
 from ..results import meaning, scaling
+from ..results.recovery import MEASURES
 from ..results.runtime import hosts, published_minutes
 from ..results.separation import tally
+from ..statistics import interval
 
 Rows = list[dict[str, Any]]
 
@@ -147,6 +149,39 @@ def gene_sets(table: pd.DataFrame, datasets: dict[str, Any], terms: list[str]) -
         shown = about.assign(order=order).dropna(subset="order").sort_values("order", kind="stable")
         if methods:
             result.append({"dataset": name, "methods": methods, "rows": records(shown)})
+    return result
+
+
+def recovery(
+    scores: pd.DataFrame, draws: dict[str, list[str]], config: dict[str, Any], methods: list[str]
+) -> list[dict[str, Any]]:
+    """Return what methods recover of what is known to be there (metric ``recovery``).
+
+    ``draws``: datasets that differ in seeds only, by the first of them.
+
+    Returns
+    -------
+    list of dict
+        For each group of datasets that has any: ``dataset``, the first; ``n``, how many; ``measures`` in order; and
+        ``rows``: ``method`` and, by measure, ``values``, each (mean over data, lower, upper) of means over factors.
+    """
+    of_data = scores[scores["metric"].isin(MEASURES)].groupby(["dataset", "method", "metric"], sort=False)["value"]
+    of_data = of_data.mean().dropna()
+    known = of_data.index.get_level_values("dataset")
+    result = []
+    for first, names in draws.items():
+        part = of_data[known.isin(names)]
+        if part.empty:
+            continue
+        by = dict(iter(part.groupby(["method", "metric"], sort=False)))
+        measures = [name for name in MEASURES if any(name == metric for _, metric in by)]
+        rows = [
+            {"method": m, "values": {name: interval(by[m, name]) if (m, name) in by else None for name in measures}}
+            for m in methods
+            if any(m == method for method, _ in by)
+        ]
+        n = part.index.get_level_values("dataset").nunique()
+        result.append({"dataset": first, "n": n, "measures": measures, "rows": rows})
     return result
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 
 from .. import registry
 from ..config.plan import extent
+from ..config.ranges import draws
 from ..results import meaning
+from ..results.recovery import MEASURES
 from ..results.runtime import hosts, several_hosts, truth
 from ..results.seeds import over_seeds, tidy
 from . import facts, numbers
@@ -65,7 +67,8 @@ def context(
     whole = [name for name in datasets if not datasets[name]["held_out"]]
     boards = [facts.board(name, config, runs, means, results["separation"], results["gene_sets"]) for name in whole]
     in_study = results["runtime"]["dataset"].isin(results["full_time"]["dataset"])
-    terms = facts.chosen_terms(config)
+    terms, times = facts.chosen_terms(config), config["report"]["times"]
+    repeated = draws({name: config["datasets"][name] for name in datasets})
     return {
         "title": config["report"]["title"],
         "reference": config["report"]["reference"],
@@ -80,8 +83,12 @@ def context(
         "claims": facts.records(results["claims"]) if "claims" in results else [],
         "n_other_claims": len(config["other_claims"]),
         "boards": [board for board in boards if board],
-        "growth": facts.growth(results["full_time"], config),
-        "slowest": facts.slowest(results["runtime"][~in_study], config),
+        "growth": facts.growth(results["full_time"], config) if times else [],
+        "slowest": facts.slowest(results["runtime"][~in_study], config) if times else [],
+        "times": times,
+        "repeated": {first: len(names) for first, names in repeated.items()},
+        "recovery": facts.recovery(scores, repeated, config, methods),
+        "recovery_measures": MEASURES,
         "figures": [
             config["figures"][name] | {"name": name, "image": data_uri(path)} for name, path in figures.items()
         ],

@@ -13,6 +13,7 @@ MEASURES = {
     "matched_correlation": "the same for the best matching factor",
     "matched_by_name": "share of sets whose own factor matches best",
     "aupr": "average precision of the responding genes",
+    "aupr_top": "average precision among the 200 genes with the largest loadings",
     "precision": "precision of the genes with a loading",
     "recall": "recall of the genes with a loading",
     "aupr_missing": "average precision of the genes taken out",
@@ -76,10 +77,13 @@ def curves(scores: pd.DataFrame, params: dict[str, Any], config: dict[str, Any])
 
 
 def setting(entry: dict[str, Any], key: str) -> Any:
-    """Return the value of a key with dots (``corrupt.missing``) in a dataset's entry; 0 below a key that is empty."""
+    """Return the value of a key with dots (``corrupt.missing``) in a dataset's entry.
+
+    It is 0 below a key that is empty (nothing is corrupted), and ``all`` if it is empty itself (``n_cells``).
+    """
     value: Any = entry
     for part in key.split("."):
         if value is None:
             return 0
         value = value.get(part)
-    return 0 if value is None else value
+    return "all" if value is None else value

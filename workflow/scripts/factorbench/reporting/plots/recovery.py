@@ -28,13 +28,14 @@ SPEC = FigureSpec(
             {"Share of wrong and missing genes": "corrupt.missing", "Cells": "options.n_cells"},
             "what the panels of a row vary: a title and the key of the datasets",
         ),
+        "published": Param({}, "published values of the first measure, by name, shown beside the first panel"),
     },
     tables=("scores",),
     reading=(
         "In each panel one property of the data is varied; all others are as usual. Dots are means over simulated "
         "data, bands their 95 % interval (Student's t). Dashed lines are controls: the given gene sets copied, the "
         "truth itself, and, dotted, a method with permuted gene sets. Believe a method as far as it stands above the "
-        "copied gene sets."
+        "copied gene sets. Diamonds: published values, from other runs."
     ),
 )
 
@@ -53,6 +54,8 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
         for title, axes in zip(columns, axes_of_row, strict=True):
             part = table[(table["measure"] == measure) & (table["varied"] == title)]
             draw(axes, part, title, palette, controls)
+    if params["published"]:
+        draw_published(grid[0, 0], params["published"])
     handles = [
         style.handle(
             config["methods"][m]["title"], palette[m], marker="" if m in controls else "o", **line(m in controls)
@@ -67,6 +70,18 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
         figure, [f"Simulated data, {n} for each point.", *style.caveats(config, params["datasets"])], int(size[0] * 16)
     )
     return figure
+
+
+def draw_published(axes: Axes, published: dict[str, float]) -> None:
+    """Draw published values in a column of their own, their names so far apart that they can be read."""
+    low, high = axes.get_xlim()
+    place, room = high + 0.2 * (high - low), 0.06 * np.ptp(axes.get_ylim())
+    heights: list[float] = []
+    for name, value in sorted(published.items(), key=lambda item: item[1]):
+        heights.append(max(value, heights[-1] + room) if heights else value)
+        axes.plot(place, value, "D", color=style.GREY, ms=4.5, gid=f"published/{name}")
+        axes.text(place + 0.12 * (high - low), heights[-1], f"{name} {value:.2f}", va="center", fontsize=7.5)
+    axes.set_xlim(low, place + 1.1 * (high - low))
 
 
 def line(control: bool) -> dict[str, Any]:
