@@ -1,13 +1,11 @@
 """Are the p-values of gene sets right? Simulate many small data with known answers and count false discoveries.
 
-``python -m bench.calibrate results/calibration``, which is ``make calibrate``.
+``make calibrate`` runs ``python -m bench.calibrate results/calibration``.
 
 - Random sets (`factorbench.results.nulls`): is a set called better than random ones although it was not planted? Either
-  no
-  set has to do with the condition, although genes do (``none``), or half of the sets do (``half``).
-- Donors (`factorbench.metrics.difference`): no set has to do with the condition, but samples of donors differ. A test
-  on
-  cells takes these differences for an effect.
+  no set has to do with the condition, although other genes do (``none``), or half of the sets do (``half``).
+- Donors (`factorbench.metrics.difference`): no set has to do with the condition, but donors differ. A test on cells
+  takes that for an effect.
 """
 
 from __future__ import annotations
@@ -39,11 +37,14 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 """Nominal false discovery rate and error rate."""
-METHODS = {"gene_set_mean": {}, "interpretable_ae": {"encoder": "linear", "lambda1": 0.93, "lambda3": 0.57}}
-SIZE = {"n_cells": 300, "n_genes": 600, "n_sets": 20, "set_size": 15, "n_types": 1, "n_active": 0, "depth": 2_000.0}
+METHODS = {"gene_set_mean": {}, "interpretable_ae": {"encoder": "linear"}}
+TITLES = {"gene_set_mean": "gene-set mean", "interpretable_ae": "autoencoder, exact solution"}
+SIZE = {"n_cells": 200, "n_genes": 200, "n_sets": 10, "set_size": 15, "n_types": 1, "n_active": 0, "depth": 2_000.0}
+PERMUTATIONS = 199
+"""With 10 gene sets, so many that a single one can be found at `LEVEL`."""
 RANDOM_SETS = {
-    "none": {"n_condition": 0, "n_unannotated": 1, "unannotated_size": 60, "unannotated_in": "condition"},
-    "half": {"n_condition": 10},
+    "none": {"n_condition": 0, "n_unannotated": 1, "unannotated_size": 20, "unannotated_in": "condition"},
+    "half": {"n_condition": 5},
 }
 """Scenarios -> what is planted."""
 DONORS = {
@@ -60,13 +61,8 @@ def simulate(planted: dict[str, Any], seed: int) -> AnnData:
     data.varm["mask"], data.uns["gene_sets"] = gene_sets.mask(sets, data.var_names).toarray(), list(sets)
     labels = {"condition": "condition"} | ({"donor": "donor"} if "donor" in data.obs else {})
     contrast = {"label": "condition", "positive": "stimulated", "negative": "control"}
-    record = {
-        "dataset": "simulated",
-        "labels": labels,
-        "contrast": contrast,
-        "inputs": {},
-        "donor": labels.get("donor", ""),
-    }
+    record = {"dataset": "simulated", "labels": labels, "contrast": contrast, "inputs": {}}
+    record["donor"] = labels.get("donor", "")
     data.uns["factorbench"] = json.dumps(record)
     return data
 
@@ -179,7 +175,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             chosen = null["scenario"].eq(scenario) & null["test"].eq(test) & null["method"].eq(use)
             p = np.sort(null.loc[chosen, "p"])
             if len(p):
-                axes.plot(p, (np.arange(len(p)) + 1) / len(p), color=colour, drawstyle="steps-post", label=use)
+                axes.plot(p, (np.arange(len(p)) + 1) / len(p), color=colour, drawstyle="steps-post", label=TITLES[use])
         axes.set(title=f"{test}: {scenario}", xlabel="p", xlim=(0, 1), ylim=(0, 1))
     grid[0, 0].set_ylabel("share of the sets with at most this p")
     grid[0, 0].legend(frameon=False, fontsize=7)
@@ -190,7 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=int, default=200, help="simulated data for each scenario")
-    parser.add_argument("--permutations", type=int, default=200)
+    parser.add_argument("--permutations", type=int, default=PERMUTATIONS, help="random draws of all gene sets")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args(arguments)
     jobs: list[tuple[str, str, str, int]] = []
