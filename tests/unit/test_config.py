@@ -99,6 +99,14 @@ MISTAKES = {
         ["contrast.label", "condition"],
     ),
     "zeroed_by no label": (change("datasets", "kang", "zeroed_by", to="stim"), ["zeroed_by", "condition"]),
+    "corrupted by more than all": (
+        change("datasets", "kang", "corrupt", to={"missing": 1.5}),
+        ["datasets.kang.corrupt.missing", "1.5"],
+    ),
+    "random sets of an unknown method": (
+        change("nulls", to=[{"datasets": ["kang"], "methods": ["aee"]}]),
+        ["nulls[0].methods", "ae"],
+    ),
     "from nowhere": (change("datasets", "kang_small", "from", to="kan"), ["kang_small.from", "kang"]),
     "from itself": (change("datasets", "kang", "from", to="kang_small"), ["circle"]),
     "two of a name": (change("datasets", "reactome", to={"from": "kang"}), ["gene_sets.reactome", "rename"]),
