@@ -271,6 +271,15 @@ def test_a_term_that_was_filtered_out_is_named():
     assert "ANTIVIRAL_MECHANISM" in row["why"]
 
 
+def test_a_factor_that_left_its_set_is_named():
+    world = World(by_id("stimulated_cells"), "kang", holds=True)
+    assert "no longer" not in verdict(world)["details"]
+    for seed in SEEDS:
+        world.say("ae_authors", seed, "in_set_share", 0.3, factor="INTERFERON_SIGNALING")
+    details = verdict(world)["details"]
+    assert "no longer its gene set in Interpretable AE (authors' training): INTERFERON_SIGNALING" in details
+
+
 def test_a_run_that_gave_nothing_is_named_with_its_end():
     world = World(by_id("best_factor_fsclvm"), "kang", holds=True)
     world.runs = [record | {"status": "timeout", "n_factors": 0} for record in world.runs]

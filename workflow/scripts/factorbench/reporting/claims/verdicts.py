@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ...config.claims import SIDES
+from ...results.meaning import in_set_shares, lost
 from ...results.seeds import tidy
 from ...results.tables import add_missing
 from ...statistics import interval
@@ -81,9 +82,19 @@ def judge(claim: dict[str, Any], results: Table, config: dict[str, Any]) -> dict
         except NotTested as reason:
             reasons.append(f"on {dataset}: {reason}")
             continue
+        evidence.details.extend(no_longer_sets(results, evidence.dataset or dataset, params, config))
         decides = dataset == claim["dataset"] or claim["decides"]
         return row | weigh(evidence, params, decides, reasons) | where(evidence.dataset or dataset, evidence, results)
     return row | {"verdict": UNTESTED, "why": "; ".join(reasons), "dataset": claim["dataset"]}
+
+
+def no_longer_sets(results: Table, dataset: str, params: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """Return a clause that names the claim's factors that are no longer their gene sets, if there are any."""
+    names = dict.fromkeys([params.get("term"), *params.get("terms", [])])
+    shares = in_set_shares(results["scores"])
+    left = [name for name in names if lost(shares.get((dataset, params.get("method"), name)))]
+    title = config["methods"].get(params.get("method"), {}).get("title")
+    return [f"no longer its gene set in {title}: {', '.join(left)}"] if left else []
 
 
 def weigh(evidence: Evidence, params: dict[str, Any], decides: bool, reasons: list[str]) -> dict[str, Any]:
