@@ -39,6 +39,9 @@ SPEC = FigureSpec(
     ),
 )
 
+MARKERS = "os^Dv"
+"""Markers of the models, which lie close together."""
+
 
 def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[str, Any]) -> Figure:
     """Draw ``tables["scores"]`` as `SPEC.reading` says."""
@@ -49,26 +52,26 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     size = (1.6 + 2.5 * len(columns), 0.9 + 2.3 * len(rows))
     figure, grid = style.panels(len(rows), len(columns), size, params["title"], sharey="row")
     controls = {m for m in params["methods"] if registry.load("method", config["methods"][m]["use"]).SPEC.control}
+    models = [m for m in params["methods"] if m not in controls]
+    looks = {
+        m: {"color": palette[m], "ls": "-", "lw": 1.4, "marker": MARKERS[i % len(MARKERS)], "ms": 5}
+        for i, m in enumerate(models)
+    }
+    looks |= {m: {"color": palette[m], "ls": (0, (4, 3)), "lw": 1.4, "marker": ""} for m in sorted(controls)}
     for measure, axes_of_row in zip(rows, grid, strict=True):
         axes_of_row[0].set_ylabel(style.wrapped(MEASURES[measure], 26))
         for title, axes in zip(columns, axes_of_row, strict=True):
             part = table[(table["measure"] == measure) & (table["varied"] == title)]
-            draw(axes, part, title, palette, controls)
+            draw(axes, part, title, looks, controls)
     if params["published"]:
         draw_published(grid[0, 0], params["published"])
-    handles = [
-        style.handle(
-            config["methods"][m]["title"], palette[m], marker="" if m in controls else "o", **line(m in controls)
-        )
-        for m in params["methods"]
-    ]
+    handles = [style.handle(config["methods"][m]["title"], **style_of) for m, style_of in looks.items()]
     if table["permuted"].any():
         handles.append(style.handle("with permuted gene sets", style.GREY, marker="", ls=":", lw=1.4))
     figure.legend(handles=handles, loc="outside right upper", labelspacing=0.7)
     n = table["data"].max() if len(table) else 0
-    style.note(
-        figure, [f"Simulated data, {n} for each point.", *style.caveats(config, params["datasets"])], int(size[0] * 16)
-    )
+    remarks = [f"Means of up to {n} data.", *style.caveats(config, params["datasets"][:1])]
+    style.note(figure, remarks, int(size[0] * 16))
     return figure
 
 
@@ -84,12 +87,8 @@ def draw_published(axes: Axes, published: dict[str, float]) -> None:
     axes.set_xlim(low, place + 1.1 * (high - low))
 
 
-def line(control: bool) -> dict[str, Any]:
-    return {"ls": (0, (4, 3)) if control else "-", "lw": 1.4}
-
-
-def draw(axes: Axes, part: pd.DataFrame, title: str, palette: dict[str, str], controls: set[str]) -> None:
-    """Draw one panel; ``part`` has the rows of `results.recovery.curves` for it."""
+def draw(axes: Axes, part: pd.DataFrame, title: str, looks: dict[str, dict[str, Any]], controls: set[str]) -> None:
+    """Draw one panel; ``part`` has the rows of `results.recovery.curves` for it, ``looks`` the lines of methods."""
     axes.set_xlabel(title)
     style.grid(axes, "y")
     if part.empty:
@@ -101,17 +100,14 @@ def draw(axes: Axes, part: pd.DataFrame, title: str, palette: dict[str, str], co
     place = {value: value if numbers else i for i, value in enumerate(values)}
     for (method, permuted), points in part.groupby(["method", "permuted"], sort=False):
         if permuted:
-            axes.axhline(points["mean"].mean(), color=palette[method], ls=":", lw=1.4, zorder=1)
+            axes.axhline(points["mean"].mean(), color=looks[method]["color"], ls=":", lw=1.4, zorder=1)
             continue
         points = points.sort_values("order")
         x = points["value_of"].map(place).to_numpy(float)
-        control = method in controls
-        axes.plot(
-            x, points["mean"], color=palette[method], marker="" if control else "o", ms=4, **line(control), gid=method
-        )
+        axes.plot(x, points["mean"], **looks[method], gid=method)
         known = np.isfinite(points["lower"].to_numpy(float))
-        if known.any() and not control:
-            axes.fill_between(x, points["lower"], points["upper"], color=palette[method], alpha=0.15, lw=0)
+        if known.any() and method not in controls:
+            axes.fill_between(x, points["lower"], points["upper"], color=looks[method]["color"], alpha=0.15, lw=0)
     if wide:
         axes.set_xscale("log")
     axes.set_xticks(list(place.values()), [f"{v:g}" if numbers else str(v) for v in values])
