@@ -172,6 +172,13 @@ def test_what_is_recovered_is_a_table_of_means_over_data(world, tmp_path):
     assert "recovery" not in Page(render(world, tmp_path)[0]).sections
 
 
+def test_runs_without_separation_give_a_page(world, tmp_path):
+    folder, runs, scores = world
+    recovery = toy.scores({"metric": "aupr", "label": "", "split": "", "value": 0.7})
+    html, _ = render((folder, runs, [recovery]), tmp_path)
+    assert "Interpretable AE 0.70" in Page(html).sections["recovery"]
+
+
 def test_times_that_cannot_be_compared_are_not_shown(world, tmp_path):
     config = toy.config()
     config["report"]["times"] = False

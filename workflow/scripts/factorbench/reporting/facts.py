@@ -188,7 +188,7 @@ def recovery(
 def contrast_first(table: pd.DataFrame, datasets: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """Return the separation table by question, the contrast of each dataset first."""
     contrast = {name: (facts["contrast"] or {}).get("label") for name, facts in datasets.items()}
-    other = table["label"].str.partition("=")[0] != table["dataset"].map(contrast)
+    other = table["label"].astype(str).str.split("=").str[0] != table["dataset"].map(contrast)
     return table.assign(other=other).sort_values(["other", "label"], kind="stable").drop(columns="other")
 
 
