@@ -173,7 +173,7 @@ def test_what_is_recovered_is_a_table_of_means_over_data(world, tmp_path):
 
 
 def test_runs_without_separation_give_a_page(world, tmp_path):
-    folder, runs, scores = world
+    folder, runs, _ = world
     recovery = toy.scores({"metric": "aupr", "label": "", "split": "", "value": 0.7})
     html, _ = render((folder, runs, [recovery]), tmp_path)
     assert "Interpretable AE 0.70" in Page(html).sections["recovery"]

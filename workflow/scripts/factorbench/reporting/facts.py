@@ -163,7 +163,8 @@ def recovery(
     -------
     list of dict
         For each group of datasets that has any: ``dataset``, the first; ``n``, how many; ``measures`` in order; and
-        ``rows``: ``method`` and, by measure, ``values``, each (mean over data, lower, upper) of means over factors.
+        ``rows``: ``method`` and, by measure, ``values``, each (mean over data, lower, upper) of means over factors;
+        ``best``, the row of the model with the highest ``aupr`` (``None``: there is none); ``title``.
     """
     of_data = scores[scores["metric"].isin(MEASURES)].groupby(["dataset", "method", "metric"], sort=False)["value"]
     of_data = of_data.mean().dropna()
@@ -181,7 +182,10 @@ def recovery(
             if any(m == method for method, _ in by)
         ]
         n = part.index.get_level_values("dataset").nunique()
-        result.append({"dataset": first, "n": n, "measures": measures, "rows": rows})
+        title = config["datasets"][first]["title"].removesuffix(f" (1 of {len(names)})")
+        models = [row for row in rows if row["method"] not in controls(config) and row["values"].get("aupr")]
+        best = max(models, key=lambda row: row["values"]["aupr"][0], default=None)
+        result.append({"dataset": first, "title": title, "n": n, "measures": measures, "rows": rows, "best": best})
     return result
 
 

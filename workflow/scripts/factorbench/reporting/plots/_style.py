@@ -71,7 +71,7 @@ def heading(figure: Figure, title: str, below: str) -> None:
 
 def palette(n: int) -> list[str]:
     """Return ``n`` colours, up to ten of which colour-blind readers can tell apart."""
-    for colours in (OKABE_ITO, TOL_MUTED):
+    for colours in (OKABE_ITO, TOL_MUTED, OKABE_ITO + TOL_MUTED):
         if n <= len(colours):
             return list(colours[:n])
     return seaborn().husl_palette(n, s=0.8, l=0.55).as_hex()

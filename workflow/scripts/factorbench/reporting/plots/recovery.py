@@ -49,7 +49,7 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     table = curves(scores, params, config)
     rows, columns = params["measures"], list(params["vary"])
     palette = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
-    size = (1.6 + 2.5 * len(columns), 0.9 + 2.3 * len(rows))
+    size = (4.2 + 2.5 * len(columns), 0.9 + 2.3 * len(rows))
     figure, grid = style.panels(len(rows), len(columns), size, params["title"], sharey="row")
     controls = {m for m in params["methods"] if registry.load("method", config["methods"][m]["use"]).SPEC.control}
     models = [m for m in params["methods"] if m not in controls]
@@ -62,7 +62,8 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
         axes_of_row[0].set_ylabel(style.wrapped(MEASURES[measure], 26))
         for title, axes in zip(columns, axes_of_row, strict=True):
             part = table[(table["measure"] == measure) & (table["varied"] == title)]
-            draw(axes, part, title, looks, controls)
+            axes.set_xlabel(title)
+            draw(axes, part, looks, controls)
     if params["published"]:
         draw_published(grid[0, 0], params["published"])
     handles = [style.handle(config["methods"][m]["title"], **style_of) for m, style_of in looks.items()]
@@ -87,13 +88,13 @@ def draw_published(axes: Axes, published: dict[str, float]) -> None:
     axes.set_xlim(low, place + 1.1 * (high - low))
 
 
-def draw(axes: Axes, part: pd.DataFrame, title: str, looks: dict[str, dict[str, Any]], controls: set[str]) -> None:
+def draw(axes: Axes, part: pd.DataFrame, looks: dict[str, dict[str, Any]], controls: set[str]) -> None:
     """Draw one panel; ``part`` has the rows of `results.recovery.curves` for it, ``looks`` the lines of methods."""
-    axes.set_xlabel(title)
     style.grid(axes, "y")
     if part.empty:
         style.empty(axes, "not measured")
         return
+    limits = registry.load("metric", "recovery").SPEC.measures[part["measure"].iloc[0]][:2]
     values = list(dict.fromkeys(part.loc[~part["permuted"]].sort_values("order")["value_of"]))
     numbers = all(isinstance(value, int | float) for value in values)
     wide = numbers and min(values) > 0 and max(values) > 10 * min(values)
@@ -107,7 +108,8 @@ def draw(axes: Axes, part: pd.DataFrame, title: str, looks: dict[str, dict[str, 
         axes.plot(x, points["mean"], **looks[method], gid=method)
         known = np.isfinite(points["lower"].to_numpy(float))
         if known.any() and method not in controls:
-            axes.fill_between(x, points["lower"], points["upper"], color=looks[method]["color"], alpha=0.15, lw=0)
+            band = points[["lower", "upper"]].clip(*limits).to_numpy().T
+            axes.fill_between(x, *band, color=looks[method]["color"], alpha=0.15, lw=0)
     if wide:
         axes.set_xscale("log")
     axes.set_xticks(list(place.values()), [f"{v:g}" if numbers else str(v) for v in values])
