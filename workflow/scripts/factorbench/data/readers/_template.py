@@ -13,6 +13,8 @@ RANK = 20
 """Dimensions of the background that genes share."""
 PSEUDO = 10.0
 """Cells that are added to the observed and to the expected number of pairs of counts, against rare genes."""
+N_CELLS, ROUNDS = 2_000, 20
+"""Cells and rounds of the correction of means."""
 STRATUM = 20
 """Genes of about the same mean that a shuffled background exchanges."""
 
@@ -103,4 +105,20 @@ def learn(path: Path) -> Template:
     background *= np.sqrt(np.minimum(1, np.divide(own, size, out=np.ones_like(size), where=size > 0)))[:, None]
     size = (background**2).sum(axis=1)
     sets = {name: list(genes[mask[:, k]]) for k, name in enumerate(names)}
-    return Template(genes, np.log(mean) - size / 2, background, np.expm1(own - size), depths, sets)
+    log_mean, dispersion = fit_moments(mean, mean**2 * np.exp(own), background)
+    return Template(genes, log_mean, background, dispersion, depths, sets)
+
+
+def fit_moments(mean: np.ndarray, square: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return log means and dispersions with which counts have the first two moments of the data.
+
+    ``mean`` and ``square``: E m and E m^2 (1 + dispersion) for the share m of each gene in the counts of a cell, shape
+    (n_genes,). The softmax over genes changes both, so they are corrected until they are right in `N_CELLS` drawn cells.
+    """
+    factors = np.random.default_rng(0).normal(size=(N_CELLS, background.shape[1])) @ background.T
+    log_mean = np.log(mean) - (background**2).sum(axis=1) / 2
+    for _ in range(ROUNDS):
+        share = np.exp(log_mean + factors)
+        share /= share.sum(axis=1, keepdims=True)
+        log_mean += np.log(mean / mean.sum()) - np.log(share.mean(axis=0))
+    return log_mean, np.maximum(square / mean.sum() ** 2 / (share**2).mean(axis=0) - 1, 0)
