@@ -113,7 +113,7 @@ def fit_moments(mean: np.ndarray, square: np.ndarray, background: np.ndarray) ->
     """Return log means and dispersions with which counts have the first two moments of the data.
 
     ``mean`` and ``square``: E m and E m^2 (1 + dispersion) for the share m of each gene in the counts of a cell, shape
-    (n_genes,). The softmax over genes changes both, so they are corrected until they are right in `N_CELLS` drawn cells.
+    (n_genes,). The softmax over genes changes both. They are corrected until they are right in `N_CELLS` drawn cells.
     """
     factors = np.random.default_rng(0).normal(size=(N_CELLS, background.shape[1])) @ background.T
     log_mean = np.log(mean) - (background**2).sum(axis=1) / 2
