@@ -53,6 +53,17 @@ DONORS = {
 }
 
 
+PANELS = {
+    ("random sets", "none"): "random sets, no set planted",
+    ("random sets", "half"): "random sets, half of them planted",
+    ("cells", "paired"): "test on cells, paired donors",
+    ("donors", "paired"): "test on donors, paired",
+    ("cells", "not paired"): "test on cells, unpaired donors",
+    ("donors", "not paired"): "test on donors, unpaired",
+}
+"""Test and scenario in words."""
+
+
 def simulate(planted: dict[str, Any], seed: int) -> AnnData:
     """Return prepared data, simulated with `SIZE` and what is planted, with the truth."""
     options = registry.resolve(simulated.SPEC, SIZE | planted | {"seed": seed}, "options")
@@ -167,18 +178,23 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
     null = table[~table["true"]].dropna(subset="p")
     tests = list(dict.fromkeys(zip(null["scenario"], null["test"], strict=True)))
-    figure, grid = style.panels(1, len(tests), (2.6 * len(tests), 3.0), "p-values of gene sets that were not planted")
+    columns, rows = 3, -(-len(tests) // 3)
+    size = (2.7 * columns, 0.6 + 2.6 * rows)
+    title = "p-values of gene sets that were not planted"
+    figure, grid = style.panels(rows, columns, size, title, sharex=True, sharey=True)
     colours = dict(zip(METHODS, style.palette(len(METHODS)), strict=True))
-    for axes, (scenario, test) in zip(grid[0], tests, strict=True):
+    for axes, (scenario, test) in zip(grid.flat, tests, strict=False):
         axes.plot([0, 1], [0, 1], color=style.INK, lw=0.8, ls=(0, (4, 3)))
         for use, colour in colours.items():
             chosen = null["scenario"].eq(scenario) & null["test"].eq(test) & null["method"].eq(use)
             p = np.sort(null.loc[chosen, "p"])
             if len(p):
                 axes.plot(p, (np.arange(len(p)) + 1) / len(p), color=colour, drawstyle="steps-post", label=TITLES[use])
-        axes.set(title=f"{test}: {scenario}", xlabel="p", xlim=(0, 1), ylim=(0, 1))
-    grid[0, 0].set_ylabel("share of the sets with at most this p")
-    grid[0, 0].legend(frameon=False, fontsize=7)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.set_title(PANELS[test, scenario], fontsize=8.5)
+    figure.supxlabel("p", fontsize=9)
+    figure.supylabel("share of the sets with at most this p", fontsize=9)
+    grid[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
     figure.savefig(path, dpi=150)
 
 
