@@ -141,6 +141,7 @@ def test_the_page_says_which_gene_sets_beat_random_ones(world, tmp_path):
     assert rows.loc["ae", "verdict"].to_dict()["C"] == "switched off"
     beat = [name for name in "AB" if rows.loc[("ae", name), "verdict"] == "more than random sets"]
     assert beat
+    assert f"{len(beat)} of 3 gene sets separate stimulated cells" in Page(html).sections["answers"]
     assert f"{len(beat)} of 3 gene sets" in text
     assert "(false discovery rate 5 %, 99 random draws)" in text
     assert "Slow model. Not compared with random sets." in text
