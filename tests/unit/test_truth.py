@@ -253,10 +253,12 @@ def test_what_is_planted_follows_the_options():
     data = simulated.read({}, registry.resolve(simulated.SPEC, given, "options"))
     truth = read_truth(data)
     kinds = truth.programmes["kind"].value_counts()
-    assert dict(kinds) == {"gene set": 9, "decoy": 5, "unannotated": 2, "technical": 1}
+    assert dict(kinds) == {"gene set": 9, "decoy": 5, "unannotated": 2, "technical": 2}
     active = truth.programmes["kind"].eq("gene set").to_numpy()
     assert (truth.weights[:, active] <= 0).all()
     assert 0.3 < (truth.weights[:, active] != 0).sum() / (9 * 20) < 0.7
+    library = truth.activity[:, truth.programmes["name"] == "library size"]
+    np.testing.assert_allclose(np.expm1(library), data.X.sum(axis=1))
     stimulated = (data.obs["condition"] == "stimulated").to_numpy()
     np.testing.assert_array_equal(truth.activity[:, :2], np.c_[stimulated, stimulated])
     assert data.obs.groupby("donor", observed=True)["condition"].nunique().max() == 1

@@ -67,6 +67,8 @@ SPEC = Spec(
     },
 )
 CONDITIONS = ("control", "stimulated")
+DEPTH = "counts of a cell"
+"""Where the technical programme of the library size is active."""
 
 APART, NESTED = 0.2, 0.8
 """Overlap of two active gene sets, as a share of the smaller one: below the first, or at least the second."""
@@ -150,10 +152,12 @@ def blocks(files: dict[str, Path], options: dict[str, Any]) -> Iterator[AnnData]
         log_mean += rng.normal(size=(n_cells, plan.template.background.shape[1])) @ plan.template.background.T
         if options["n_donors"]:
             log_mean += plan.samples[labels["donor"], labels["condition"]]
+        counts = sparse.csr_matrix(draw(log_mean, plan.template, rng))
+        activity[:, [programme["where"] == DEPTH for programme in plan.programmes]] = np.log1p(counts.sum(axis=1))
         names = {"condition": CONDITIONS, "cell_type": types, "batch": ["1", "2"]}
         names["donor"] = [f"donor_{i + 1}" for i in range(options["n_donors"])]
         data = anndata.AnnData(
-            sparse.csr_matrix(draw(log_mean, plan.template, rng)),
+            counts,
             obs=pd.DataFrame(
                 {label: pd.Categorical.from_codes(codes, names[label]) for label, codes in labels.items()},
                 index=[f"cell_{first + i + 1:05d}" for i in range(n_cells)],
@@ -193,7 +197,8 @@ def plant(template: _template.Template | None, options: dict[str, Any]) -> Plan:
     weights *= np.where(rng.random(len(sets)) < options["down"], -1, 1)
     deviation = rng.normal(0, options["donor_effect"], (options["n_donors"], 2, len(sets)))
     samples = deviation @ (member * rng.uniform(0.5, 1.5, member.shape)).T
-    others = []
+    programmes.append({"name": "library size", "kind": "technical", "where": DEPTH})
+    others = [np.zeros(n_genes)]
     for i in range(options["n_unannotated"]):
         programmes.append({"name": f"unannotated_{i + 1}", "kind": "unannotated", "where": options["unannotated_in"]})
         column = np.zeros(n_genes)
@@ -239,6 +244,7 @@ def activities(programmes: list[dict[str, str]], labels: dict[str, np.ndarray], 
     """Return the activity of each programme in each cell, shape (n_cells, n_programmes).
 
     It is 1 where its condition, cell type or batch is, and Gamma(4, 1/4), with mean 1, where it is in all ``cells``.
+    That of the library size, the logarithm of the counts, is 0 until they are drawn.
     """
     n_cells = len(labels["condition"])
     activity = np.zeros((n_cells, len(programmes)))
@@ -248,7 +254,7 @@ def activities(programmes: list[dict[str, str]], labels: dict[str, np.ndarray], 
             activity[:, k] = rng.gamma(4.0, 0.25, n_cells)
         elif label == "cell_type":
             activity[:, k] = labels[label] == ord(value) - ord("A")
-        elif label:
+        elif label != DEPTH and label:
             activity[:, k] = labels[label]
     return activity
 
