@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -116,7 +117,8 @@ def calibrate(jobs: list[tuple[str, str, str, int]], permutations: int, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
     progress = bar(len(jobs), "calibration", "data")
-    with progress, ProcessPoolExecutor(workers, initializer=_one_thread) as pool:
+    fresh = multiprocessing.get_context("spawn")  # a fork of a process whose OpenMP threads have started may die
+    with progress, ProcessPoolExecutor(workers, fresh, _one_thread) as pool:
         for table in pool.map(_call, [(*job, permutations, folder) for job in jobs], chunksize=4):
             tables.append(table)
             progress.update()
