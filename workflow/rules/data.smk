@@ -53,7 +53,7 @@ rule prepare:
     params:
         entry=lambda wildcards: plan.preparation(dataset(wildcards)),
         columns=ortholog_columns,
-        code=code("prepare.py"),
+        code=lambda wildcards: code("prepare.py"),
     script:
         "../scripts/prepare.py"
 
@@ -70,7 +70,7 @@ rule describe:
     params:
         entry=dataset,
         runs=runs_on,
-        code=code("describe.py"),
+        code=lambda wildcards: code("describe.py"),
     script:
         "../scripts/describe.py"
 

@@ -28,7 +28,7 @@ rule collect:
         ENVIRONMENT
     params:
         shown=SHOWN,
-        code=code("collect.py", *METHOD_FILES),
+        code=lambda wildcards: code("collect.py", *METHOD_FILES),
     script:
         "../scripts/collect.py"
 
@@ -47,7 +47,7 @@ rule test_claims:
         ENVIRONMENT
     params:
         shown=SHOWN,
-        code=code("test_claims.py", *METHOD_FILES),
+        code=lambda wildcards: code("test_claims.py", *METHOD_FILES),
     script:
         "../scripts/test_claims.py"
 
@@ -63,7 +63,7 @@ rule extract_cells:
         ENVIRONMENT
     params:
         figure=figure,
-        code=code("extract_cells.py"),
+        code=lambda wildcards: code("extract_cells.py"),
     script:
         "../scripts/extract_cells.py"
 
@@ -105,7 +105,7 @@ rule report:
         ENVIRONMENT
     params:
         shown=SHOWN,
-        code=code("report.py", *METHOD_FILES),
+        code=lambda wildcards: code("report.py", *METHOD_FILES),
     script:
         "../scripts/report.py"
 
@@ -136,6 +136,6 @@ rule manifest:
         ENVIRONMENT
     params:
         given=given,
-        code=code("manifest.py"),
+        code=lambda wildcards: code("manifest.py"),
     script:
         "../scripts/manifest.py"

@@ -20,7 +20,7 @@ rule score:
         ENVIRONMENT
     params:
         metrics=config["metrics"],
-        code=code("score.py", *METRIC_FILES),
+        code=lambda wildcards: code("score.py", *METRIC_FILES),
     script:
         "../scripts/score.py"
 
@@ -38,7 +38,7 @@ rule score_seeds:
         ENVIRONMENT
     params:
         metrics=config["metrics"],
-        code=code("score_seeds.py", *METRIC_FILES),
+        code=lambda wildcards: code("score_seeds.py", *METRIC_FILES),
     script:
         "../scripts/score_seeds.py"
 
@@ -84,6 +84,6 @@ rule compare:
     params:
         runs=runs_on,
         reference=config["report"]["reference"],
-        code=code("compare.py"),
+        code=lambda wildcards: code("compare.py"),
     script:
         "../scripts/compare.py"
