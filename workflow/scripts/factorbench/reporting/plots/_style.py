@@ -77,6 +77,13 @@ def palette(n: int) -> list[str]:
     return seaborn().husl_palette(n, s=0.8, l=0.55).as_hex()
 
 
+def method_colours(config: dict[str, Any]) -> dict[str, str]:
+    """Return the colour of each method that is run (all of them, if no run is planned), the same in every figure."""
+    run = {method for _, method, _ in config.get("planned", [])}
+    methods = [method for method in config["methods"] if method in run or not run]
+    return dict(zip(methods, palette(len(methods)), strict=True))
+
+
 def wrapped(name: str, width: int) -> str:
     """Return the name of a factor with spaces for underscores, in lines of about ``width`` letters."""
     return "\n".join(textwrap.wrap(name.replace("_", " "), width, break_long_words=False)) or name

@@ -54,7 +54,7 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     """
     scores = tidy(tables["scores"])
     # A method has the same colour in every figure.
-    palette = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
+    palette = style.method_colours(config)
     colours = {method: palette[method] for method in params["methods"]}
     remarks = []
     if not params["terms"]:

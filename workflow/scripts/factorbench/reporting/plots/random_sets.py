@@ -39,7 +39,7 @@ HEIGHT = 0.24
 def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[str, Any]) -> Figure:
     """Draw ``tables["gene_sets"]`` (`results.meaning.gene_sets_table`) as `SPEC.reading` says, a panel per dataset."""
     table = tables["gene_sets"]
-    palette = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
+    palette = style.method_colours(config)
     methods, terms = params["methods"], params["terms"]
     rows = HEIGHT * len(methods) * len(terms)
     size = (8.2, 0.9 + len(params["datasets"]) * (rows + 0.9))

@@ -48,7 +48,7 @@ def plot(tables: dict[str, pd.DataFrame], params: dict[str, Any], config: dict[s
     scores = tidy(tables["scores"])
     table = curves(scores, params, config)
     rows, columns = params["measures"], list(params["vary"])
-    palette = dict(zip(config["methods"], style.palette(len(config["methods"])), strict=True))
+    palette = style.method_colours(config)
     size = (4.2 + 2.5 * len(columns), 0.9 + 2.3 * len(rows))
     figure, grid = style.panels(len(rows), len(columns), size, params["title"], sharey="row")
     controls = {m for m in params["methods"] if registry.load("method", config["methods"][m]["use"]).SPEC.control}
