@@ -55,7 +55,7 @@ scaling: PRESET := --configfile workflow/presets/scaling.yaml
 scaling: run ## how time grows with cells and gene sets, extrapolated to all cells for f-scLVM: 30 minutes
 
 truth: PRESET := --configfile workflow/presets/truth.yaml --resources timed=2
-truth: run ## what methods recover of planted gene sets, and what settings do: 30 minutes
+truth: run ## what methods recover of planted gene sets, and what settings do: 40 minutes
 
 restore: PRESET := --configfile workflow/presets/restore.yaml --resources timed=2
 restore: run ## who restores gene sets with wrong and missing genes, beside published numbers: 15 minutes
