@@ -44,7 +44,7 @@ rule score_seeds:
 
 
 # The null of gene sets: the same method on permuted sets, as often as the config says. It is no timing, so it may run
-# beside a fit that leaves a core free.
+# beside a fit that leaves a core free. It is the longest of such jobs, and comes first.
 rule null:
     input:
         prepared="results/data/{dataset}/prepared.h5ad",
@@ -56,6 +56,7 @@ rule null:
         "results/logs/null/{dataset}/{method}.log",
     benchmark:
         "results/benchmarks/null/{dataset}/{method}.tsv"
+    priority: 15
     conda:
         ENVIRONMENT
     resources:
