@@ -51,7 +51,8 @@ def test_random_sets_are_shown_as_areas():
         ({"in_set_share": (np.nan, np.nan), "q_random_set": (0.01, 0.01)}, "off"),
         ({"in_set_share": (0.45, 0.5), "q_random_set": (0.01, 0.01)}, "lost"),
         ({"in_set_share": (0.5, 0.5), "q_random_set": (0.01, 0.05)}, "beats"),
-        ({"q_random_set": (0.01, 0.06)}, "same"),
+        ({"q_random_set": (0.01, 0.06), "p_random_set": (2 / 121, 2 / 121)}, "same"),
+        ({"q_random_set": (0.06, 0.06), "p_random_set": (1 / 121, 1 / 121)}, "few"),
         ({}, "open"),
     ],
 )

@@ -64,7 +64,9 @@ def context(
     means = over_seeds(scores)
     datasets = {name: dataset_facts(config, records[name], runs[runs["dataset"] == name]) for name in records}
     methods = [name for name in config["methods"] if name in set(runs["method"])]
-    whole = [name for name in datasets if not datasets[name]["held_out"]]
+    # What is planted in simulated cells is no finding; `recovery` says whether it is found.
+    real = [name for name in datasets if config["datasets"][name].get("reader") != "simulated"]
+    whole = [name for name in real if not datasets[name]["held_out"]]
     boards = [facts.board(name, config, runs, means, results["separation"], results["gene_sets"]) for name in whole]
     in_study = results["runtime"]["dataset"].isin(results["full_time"]["dataset"])
     terms, times = facts.chosen_terms(config), config["report"]["times"]

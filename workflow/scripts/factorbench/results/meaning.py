@@ -24,6 +24,7 @@ VERDICTS = {
     "off": "switched off",
     "lost": "no longer its set",
     "beats": "more than random sets",
+    "few": "too few random sets to tell",
     "same": "no more than random sets",
     "open": "not compared with random sets",
 }
@@ -63,7 +64,7 @@ def gene_sets_table(scores: pd.DataFrame) -> pd.DataFrame:
         ``random_auroc``: the median for random sets, with the 2.5 and 97.5 % quantiles. ``p_random_set``,
         ``q_random_set``, ``p_best_random_set`` (`results.nulls.null_rows`), ``p_donors`` and ``q_donors`` (metric
         ``difference``): the largest over seeds. ``permutations``: random draws of all gene sets. Columns are empty
-        where nothing was measured. ``verdict``: one of `VERDICTS`.
+        where nothing was measured. ``verdict``: one of `VERDICTS`; too few random sets if none of them did as well.
     """
     scores = tidy(scores)
     shares = in_set_shares(scores)
@@ -91,6 +92,7 @@ def gene_sets_table(scores: pd.DataFrame) -> pd.DataFrame:
     table["q_donors"] = values("q_difference", "donor", "highest")
     table["seeds"] = values("accuracy", "train", "seeds")
     share, q = table["in_set_share"], table["q_random_set"]
-    cases = [share.isna(), lost(share), q.isna(), q <= LEVEL]
-    verdicts = [VERDICTS[name] for name in ("off", "lost", "open", "beats")]
+    smallest = table["p_random_set"] * (1 + table["permutations"]) < 1.5
+    cases = [share.isna(), lost(share), q.isna(), q <= LEVEL, smallest]
+    verdicts = [VERDICTS[name] for name in ("off", "lost", "open", "beats", "few")]
     return table.assign(verdict=np.select(cases, verdicts, VERDICTS["same"]))[list(COLUMNS)]
