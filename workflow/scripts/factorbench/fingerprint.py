@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 """The folder of the rules' scripts, which holds the package."""
 
 
-@cache
 def code(*paths: str) -> dict[str, str]:
     """Return the path and hash of every module that the files ``paths`` import, directly or not, themselves included.
 
