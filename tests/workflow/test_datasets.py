@@ -100,7 +100,7 @@ def test_missing_samples_are_left_out_and_named_in_all_results(bench):
     bench.config["methods"]["again"] = {"use": "gene_set_mean"}
     bench.config["runs"] = [{"datasets": ["two"], "methods": ["gene_set_mean", "again"], "seeds": [0, 1]}]
     bench.config["figures"] = {"all": {"kind": "standard", "dataset": "two", "method": "gene_set_mean"}}
-    bench.config["claims"] = ""
+    bench.config["claims"], bench.config["nulls"] = "", []
     bench.write_config(bench.config)
     assert "S2.h5" in error_line(bench.snakemake(check=False))
     bench.config["datasets"]["two"]["without"] = ["S2"]
