@@ -31,7 +31,7 @@ def test_every_job_except_the_downloads_ran_on_the_cluster(first, cluster):
     assert set(first.jobs) <= cluster.submitted()
     assert set(first.ended) == set(first.jobs)
     assert {row["NodeList"] for row in first.ended.values()} <= NODES
-    assert {rule for rule, _ in first.jobs.values()} == {"read", "prepare", "fit", "score"}
+    assert {rule for rule, _ in first.jobs.values()} == {"read", "prepare", "fit", "null", "score"}
     assert len(re.findall(r"^localrule fetch:|^rule fetch:", first.printed, re.M)) == 2
 
 
